@@ -1,0 +1,381 @@
+//! The registry: every code that Countersign ever gives, in one table. docs/codes.md is this table in Markdown, and a
+//! test holds the two together. A number is never used again for something else.
+
+use super::Fault;
+use std::fmt;
+
+/// Error codes that go over the wire in a KRB-ERROR, in the spelling of RFC 4120 section 7.5.9.
+pub mod krb {
+    /// Integrity check on decrypted field failed.
+    pub const KRB_AP_ERR_BAD_INTEGRITY: i32 = 31;
+    /// Ticket expired.
+    pub const KRB_AP_ERR_TKT_EXPIRED: i32 = 32;
+    /// Ticket not yet valid.
+    pub const KRB_AP_ERR_TKT_NYV: i32 = 33;
+    /// Request is a replay.
+    pub const KRB_AP_ERR_REPEAT: i32 = 34;
+    /// The ticket isn't for us.
+    pub const KRB_AP_ERR_NOT_US: i32 = 35;
+    /// Ticket and authenticator don't match.
+    pub const KRB_AP_ERR_BADMATCH: i32 = 36;
+    /// Clock skew too great.
+    pub const KRB_AP_ERR_SKEW: i32 = 37;
+    /// Protocol version mismatch.
+    pub const KRB_AP_ERR_BADVERSION: i32 = 39;
+    /// Invalid msg type.
+    pub const KRB_AP_ERR_MSG_TYPE: i32 = 40;
+    /// Message stream modified.
+    pub const KRB_AP_ERR_MODIFIED: i32 = 41;
+    /// MIT's name for a transited list that is not accepted ("illegal cross-realm ticket").
+    pub const KRB_AP_ERR_ILL_CR_TKT: i32 = 43;
+    /// Specified version of key is not available.
+    pub const KRB_AP_ERR_BADKEYVER: i32 = 44;
+    /// Service key not available.
+    pub const KRB_AP_ERR_NOKEY: i32 = 45;
+    /// Mutual authentication failed.
+    pub const KRB_AP_ERR_MUT_FAIL: i32 = 46;
+    /// Inappropriate type of checksum in message.
+    pub const KRB_AP_ERR_INAPP_CKSUM: i32 = 50;
+    /// Generic error.
+    pub const KRB_ERR_GENERIC: i32 = 60;
+    /// No TGT available to validate USER-TO-USER.
+    pub const KRB_AP_ERR_NO_TGT: i32 = 67;
+}
+
+struct Row {
+    number: u16,
+    name: &'static str,
+    fault: Fault,
+    krb_error: Option<i32>,
+    title: &'static str,
+    advice: &'static str,
+}
+
+/// A stable code, shown as `CS-2003`.
+#[derive(Clone, Copy)]
+pub struct Code(&'static Row);
+
+impl Code {
+    /// The number alone, 1000 to 9999.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0.number
+    }
+
+    /// The name of the constant in this module.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// Whose move it is.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        self.0.fault
+    }
+
+    /// The error-code of the KRB-ERROR that tells the peer, once an AP-REQ has parsed; `None` means that the connection
+    /// ends without a token.
+    #[must_use]
+    pub const fn krb_error(self) -> Option<i32> {
+        self.0.krb_error
+    }
+
+    /// What it means, in one sentence.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.0.title
+    }
+
+    /// What to do about it in general.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        self.0.advice
+    }
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.number == other.0.number
+    }
+}
+
+impl Eq for Code {}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CS-{:04}", self.0.number)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CS-{:04} {}", self.0.number, self.0.name)
+    }
+}
+
+macro_rules! codes {
+    ($($number:literal $name:ident $fault:ident $krb:expr, $title:literal, $advice:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub const $name: Code = Code(&Row {
+                number: $number,
+                name: stringify!($name),
+                fault: Fault::$fault,
+                krb_error: $krb,
+                title: $title,
+                advice: $advice,
+            });
+        )*
+        /// Every code there is, by rising number.
+        pub const ALL: &[Code] = &[$($name),*];
+    };
+}
+
+use krb::*;
+
+codes! {
+    1001 TOKEN_UNRECOGNISED PeerMisbehaved None,
+        "The bytes are no token of a mechanism that is spoken here.",
+        "check that the peer speaks Kerberos over GSS-API with the same framing, and that this is the right port";
+    1002 TOKEN_MALFORMED PeerMisbehaved None,
+        "A token begins as it should but breaks the encoding rules (DER, RFC 4121 header or GSS framing).",
+        "the peer is faulty, or something on the way alters bytes; keep a capture and report it to the peer's maker";
+    1003 TOKEN_MECH_UNSUPPORTED Mismatch None,
+        "The token is framed for a mechanism that is not offered here.",
+        "configure the peer to use Kerberos 5 (1.2.840.113554.1.2.2)";
+    1004 TOKEN_UNEXPECTED PeerMisbehaved Some(KRB_AP_ERR_MSG_TYPE),
+        "A well-formed token that has no place at this point of the handshake.",
+        "the peer lost its place in the protocol; let it start again on a new connection";
+    1005 USER_TO_USER_UNSUPPORTED Mismatch Some(KRB_AP_ERR_NO_TGT),
+        "The peer asks for user-to-user authentication, which is not offered.",
+        "let the client get a ticket for the service principal instead of using the service's TGT";
+    1006 PROTOCOL_VERSION PeerMisbehaved Some(KRB_AP_ERR_BADVERSION),
+        "A Kerberos message of another version than 5.",
+        "update the peer: Kerberos 4 is not spoken here";
+
+    1101 CHANNEL_BINDINGS_MALFORMED Configuration None,
+        "Channel bindings were given in a form that cannot be read.",
+        "give the application data in hexadecimal, or cert:FILE with the server's certificate in PEM or DER";
+    1102 CERTIFICATE_HASH_UNDEFINED Configuration None,
+        "The certificate's signature algorithm has no single hash, so tls-server-end-point is not defined for it.",
+        "use a certificate signed with ECDSA or RSA, or give the bindings in hexadecimal";
+
+    2001 SERVICE_KEY_ABSENT Mismatch Some(KRB_AP_ERR_NOT_US),
+        "The ticket is for a service whose key is not held here, and no key held here opens it.",
+        "export the key of that service into the keytab, or let the client ask for a service that is in it";
+    2002 KEYTAB_WITHOUT_KEYS Configuration Some(KRB_AP_ERR_NOKEY),
+        "There is no key at all to open tickets with.",
+        "export the service's key into the keytab, and check accept_principals";
+    2003 KVNO_ABSENT Mismatch Some(KRB_AP_ERR_BADKEYVER),
+        "The service's key is held, but not in the version that the ticket was made with.",
+        "if the ticket's kvno is lower, the client should get a new ticket, or keep old keys until tickets expire; if higher, export the keytab again";
+    2004 ETYPE_KEY_ABSENT Mismatch Some(KRB_AP_ERR_BADKEYVER),
+        "The service's key is held, but not of the ticket's etype.",
+        "export the keytab again with every etype that the KDC may choose for this service";
+    2005 ETYPE_UNKNOWN Mismatch Some(KRB_ERR_GENERIC),
+        "The ticket or a key in it is of an etype that is not implemented.",
+        "let the KDC issue tickets of etypes 17 to 20";
+    2006 ETYPE_NOT_PERMITTED Policy Some(KRB_ERR_GENERIC),
+        "The ticket or a key in it is of an etype that the policy does not permit.",
+        "give the service AES keys, or name the etype in permitted_enctypes knowing its weakness";
+    2007 TICKET_INTEGRITY PeerMisbehaved Some(KRB_AP_ERR_BAD_INTEGRITY),
+        "A key of the right principal, version and etype does not open the ticket.",
+        "the ticket was altered, or the keytab holds a key from before the last password change under the same kvno: export it again";
+    2008 TICKET_MALFORMED PeerMisbehaved Some(KRB_ERR_GENERIC),
+        "The ticket opens, but what is inside breaks its encoding rules.",
+        "the KDC is faulty; keep the ticket and report it to the KDC's maker";
+    2009 TICKET_EXPIRED Mismatch Some(KRB_AP_ERR_TKT_EXPIRED),
+        "The ticket's end time has passed.",
+        "the client should get a new ticket (kinit); if it just did, compare the clocks";
+    2010 TICKET_NOT_YET_VALID Mismatch Some(KRB_AP_ERR_TKT_NYV),
+        "The ticket's start time is still to come, or it is postdated and was never validated.",
+        "compare this machine's clock with the KDC's; have a postdated ticket validated";
+    2011 TRANSITED_REALM_REFUSED Policy Some(KRB_AP_ERR_ILL_CR_TKT),
+        "The ticket came through a realm that is not on the path from the client's realm to ours.",
+        "name the realms on the way in capaths, or have the KDC check the path";
+    2012 AUTHORIZATION_DATA_UNKNOWN Mismatch Some(KRB_ERR_GENERIC),
+        "The ticket or authenticator carries a critical authorization-data element that is not understood.",
+        "have the element wrapped in AD-IF-RELEVANT if it may be ignored";
+    2013 ACCEPT_PRINCIPALS_EXCLUDE Policy Some(KRB_AP_ERR_NOT_US),
+        "The service's key is held, but accept_principals does not name that principal.",
+        "add the principal to accept_principals, or let the client ask for one that is named";
+
+    3001 AUTHENTICATOR_INTEGRITY PeerMisbehaved Some(KRB_AP_ERR_BAD_INTEGRITY),
+        "The session key in the ticket does not open the authenticator.",
+        "the message was altered, or the sender has the ticket without its session key";
+    3002 AUTHENTICATOR_MALFORMED PeerMisbehaved Some(KRB_ERR_GENERIC),
+        "The authenticator opens, but what is inside breaks its encoding rules.",
+        "the client is faulty; keep a capture and report it to its maker";
+    3003 CLIENT_MISMATCH PeerMisbehaved Some(KRB_AP_ERR_BADMATCH),
+        "The client named in the authenticator is not the client that the ticket was issued to.",
+        "if the client canonicalises names, have it use the name in its ticket";
+    3004 CLOCK_SKEW Mismatch Some(KRB_AP_ERR_SKEW),
+        "The client's clock and ours differ by more than the permitted skew.",
+        "set both clocks (NTP); clock_skew can be raised but opens a longer window for replays";
+    3005 REPLAY PeerMisbehaved Some(KRB_AP_ERR_REPEAT),
+        "This authenticator was presented before.",
+        "a client makes a new authenticator for each connection: if it is yours and did, somebody recorded and sent it again";
+    3006 CHECKSUM_ABSENT Policy Some(KRB_AP_ERR_INAPP_CKSUM),
+        "The authenticator carries no GSS checksum (type 0x8003), so neither flags nor channel bindings are protected.",
+        "let the client use a GSS-API or SSPI library instead of bare krb5_mk_req";
+    3007 CHECKSUM_MALFORMED PeerMisbehaved Some(KRB_ERR_GENERIC),
+        "The GSS checksum in the authenticator breaks its layout (RFC 4121 section 4.1.1).",
+        "the client is faulty; keep a capture and report it to its maker";
+    3008 CHANNEL_BINDINGS_MISMATCH PeerMisbehaved Some(KRB_ERR_GENERIC),
+        "The client bound itself to another channel than the one that arrived here.",
+        "if a proxy ends TLS in between, give its certificate to --channel-bindings; otherwise somebody is relaying";
+    3009 CHANNEL_BINDINGS_MISSING Policy Some(KRB_ERR_GENERIC),
+        "The client bound itself to no channel where a binding is owed.",
+        "update the client, or do not require channel bindings";
+    3010 MUTUAL_NOT_REQUESTED Policy Some(KRB_AP_ERR_MUT_FAIL),
+        "The client did not ask for mutual authentication, which is required of every client.",
+        "let the client request GSS_C_MUTUAL_FLAG (ISC_REQ_MUTUAL_AUTH)";
+    3011 TARGET_NAME_MISMATCH PeerMisbehaved Some(KRB_AP_ERR_NOT_US),
+        "The client meant to reach another service than the one that this key belongs to.",
+        "somebody is relaying, or an alias is missing: add the name that the client uses to accept_principals";
+    3012 DCE_STYLE_UNSUPPORTED Mismatch Some(KRB_ERR_GENERIC),
+        "The client asks for the three-leg DCE style, which is not offered here.",
+        "let the client leave out GSS_C_DCE_STYLE (ISC_REQ_USE_DCE_STYLE)";
+    3013 REPLAY_STORE_FULL Environment Some(KRB_ERR_GENERIC),
+        "The replay store is full of unexpired entries, so a new authenticator cannot be told from a replay.",
+        "raise the store's capacity: it must hold all handshakes of two skews and a minute";
+    3014 REPLAY_CLIENT_SHARE_USED Policy Some(KRB_ERR_GENERIC),
+        "One client principal fills its whole share of the replay store.",
+        "let this client keep connections open, or raise the store's capacity (a client may hold a sixteenth)";
+    3015 REPLAY_HORIZON Mismatch Some(KRB_ERR_GENERIC),
+        "The authenticator is from a time about which the replay store has already forgotten.",
+        "this machine's clock was set back: leave it alone for some minutes, or restart the service once the clock is right";
+    3016 REPLAY_STORE_UNAVAILABLE Environment Some(KRB_ERR_GENERIC),
+        "The replay store did not answer, so a fresh authenticator cannot be told from a replay.",
+        "bring the replay store back";
+    3017 CLIENT_NOT_ALLOWED Policy Some(KRB_ERR_GENERIC),
+        "The client proved who it is, and the policy or the program says no to it.",
+        "add the client to the allow list if it should have access";
+
+    4001 KRB_ERROR_RECEIVED Mismatch None,
+        "The service answered with a KRB-ERROR. It is not authenticated: anybody on the way can have made it.",
+        "look into the service's own log, where the same moment has the cause";
+    4002 AP_REP_INTEGRITY PeerMisbehaved None,
+        "The AP-REP is not made with our session key: whoever sent it does not hold the service's key.",
+        "this is not the service it claims to be, or the reply was altered: do not trust the connection";
+    4003 AP_REP_MISMATCH PeerMisbehaved None,
+        "The AP-REP answers another AP-REQ than ours.",
+        "somebody sends a recorded answer: do not trust the connection";
+    4004 AP_REP_MALFORMED PeerMisbehaved None,
+        "The AP-REP opens, but what is inside breaks its encoding rules.",
+        "the service is faulty; keep a capture and report it to its maker";
+    4005 SERVICE_NEVER_PROVED PeerMisbehaved None,
+        "The connection ended before the service proved who it is.",
+        "look into the service's own log; if it has no entry, something else answers on that port";
+    4006 TICKET_FOR_SERVICE_ABSENT Configuration None,
+        "The credential cache holds no ticket for the service.",
+        "get one with kvno CLASS/HOST, or name the cache with --ccache";
+    4007 CACHED_TICKET_EXPIRED Configuration None,
+        "The service ticket in the credential cache is not valid now.",
+        "get a new one: kinit, then kvno CLASS/HOST";
+    4008 CACHED_TICKET_ETYPE Configuration None,
+        "The service ticket in the credential cache has a session key of an etype that is not permitted or not known.",
+        "permit the etype, or have the KDC issue session keys of etypes 17 to 20";
+    4009 REPLY_SUBKEY_ETYPE PeerMisbehaved None,
+        "The service chose a subkey of an etype that we did not offer.",
+        "the service is faulty or somebody weakens the connection: do not trust it";
+    4010 CLOCK_SKEW_REPORTED Mismatch None,
+        "The service says that our clock is off, and its own time lies outside the ticket's life or a retry was refused too.",
+        "set both clocks (NTP)";
+
+    5001 MESSAGE_MALFORMED PeerMisbehaved None,
+        "A protected message is not a token of RFC 4121.",
+        "the peer sends something else than protected messages: check that both ends use the same framing";
+    5002 MESSAGE_INTEGRITY PeerMisbehaved None,
+        "A protected message was altered, or made with another key.",
+        "do not trust the connection: somebody is changing it";
+    5003 MESSAGE_DIRECTION PeerMisbehaved None,
+        "A protected message carries the direction flag of our own side: it is one of ours, sent back.",
+        "do not trust the connection: somebody reflects messages";
+    5004 MESSAGE_WRONG_KEY_FLAG PeerMisbehaved None,
+        "A protected message is not made with the key that both ends agreed on (AcceptorSubkey flag).",
+        "the peer is faulty or somebody mixes messages of two keys";
+    5005 MESSAGE_NOT_SEALED Policy None,
+        "A message came signed but in clear text, where confidentiality is required.",
+        "let the peer request confidentiality and wrap with it";
+    5006 MESSAGE_REPLAYED PeerMisbehaved None,
+        "A protected message came a second time.",
+        "do not trust the connection: somebody repeats messages";
+    5007 MESSAGE_OUT_OF_ORDER PeerMisbehaved None,
+        "A protected message came out of order, or one before it is missing.",
+        "do not trust the connection: somebody removes or reorders messages";
+    5008 MESSAGE_TOO_LONG Caller None,
+        "A message is longer than one protected message may be.",
+        "split it, or raise max_message at both ends";
+    5009 SEQUENCE_EXHAUSTED Environment None,
+        "The sequence number of a direction has reached its end.",
+        "open a new connection";
+
+    7001 KEYTAB_UNREADABLE Configuration None,
+        "The keytab cannot be opened or read.",
+        "check the path, and that the program's user may read it";
+    7002 KEYTAB_MALFORMED Configuration None,
+        "The file is no keytab of format 0x502, or is cut short.",
+        "export the keytab again (kadmin ktadd, ktutil, samba-tool domain exportkeytab)";
+    7003 CCACHE_UNREADABLE Configuration None,
+        "The credential cache cannot be opened or read.",
+        "log in with kinit, or name the cache with --ccache";
+    7004 CCACHE_MALFORMED Configuration None,
+        "The file is no credential cache of version 4, or is cut short.",
+        "log in again with kinit; caches of versions 1 to 3 are not read";
+    7005 PRINCIPAL_MALFORMED Configuration None,
+        "A principal name cannot be read.",
+        "write CLASS/HOST@REALM; put a backslash before a slash, an at sign or a backslash that belongs to a name";
+    7006 KEY_MALFORMED Configuration None,
+        "A key's length is not the length that its etype has.",
+        "export the key again";
+
+    8001 FRAME_EMPTY PeerMisbehaved None,
+        "A frame of length 0, which is never sent.",
+        "check that the peer uses the same framing";
+    8002 FRAME_TOO_LONG PeerMisbehaved None,
+        "A frame announces more bytes than a frame may have.",
+        "check that the peer uses the same framing (4 bytes little-endian length), or raise the limit";
+    8003 CONNECTION_CUT Environment None,
+        "The connection ended in the middle of a frame or of the handshake.",
+        "look into the log of the other end";
+    8004 HANDSHAKE_DEADLINE Environment None,
+        "The handshake was not done when its deadline came.",
+        "the peer is silent or slow; raise the deadline if it is honest";
+    8005 HANDSHAKE_TOO_MANY_LEGS PeerMisbehaved None,
+        "The handshake took more tokens than it may.",
+        "the peer is faulty: it does not come to an end";
+    8006 HANDSHAKES_EXHAUSTED Environment None,
+        "Too many handshakes are open at once, and this one waited longest at the address that has most.",
+        "raise the limits if the load is honest";
+    8007 CONNECTION_FAILED Environment None,
+        "The connection could not be made, or reading or writing failed.",
+        "check that the other end is running and can be reached";
+    8008 END_UNMARKED PeerMisbehaved None,
+        "The connection ended without the mark of the end: something at the end may be missing.",
+        "look into the log of the other end; allow_unmarked_end accepts it from peers that send no mark";
+    8009 LISTEN_FAILED Environment None,
+        "The address cannot be listened on.",
+        "choose another address, or end the program that has it";
+    8010 AUDIT_FAILED Environment None,
+        "The audit file cannot be written.",
+        "free space, or name another file with --audit";
+
+    9001 USAGE Configuration None,
+        "A flag or value on the command line is wrong.",
+        "see --help";
+    9002 STATE_MISUSED Caller None,
+        "The calling program used the library in an order it does not have.",
+        "correct the calling program";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_so_none_is_given_twice() {
+        assert!(ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
+    }
+}

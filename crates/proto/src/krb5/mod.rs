@@ -1,0 +1,3 @@
+//! Kerberos 5 (RFC 4120) and its GSS-API mechanism (RFC 4121).
+
+pub mod msg;
