@@ -22,8 +22,8 @@ impl Timestamp {
     #[must_use]
     pub fn from_system(time: SystemTime) -> Self {
         match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => Self::new(0, 0) + after,
-            Err(before) => Self::new(0, 0) - before.duration(),
+            Ok(after) => Self::default().saturating_add(after),
+            Err(before) => Self::default().saturating_sub(before.duration()),
         }
     }
 
@@ -43,6 +43,18 @@ impl Timestamp {
     #[must_use]
     pub const fn total_micros(self) -> i64 {
         self.0
+    }
+
+    /// This time and `duration`, or the end of the range.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)))
+    }
+
+    /// This time less `duration`, or the start of the range.
+    #[must_use]
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(duration)))
     }
 
     /// How far apart two times are, whichever came first.
@@ -66,20 +78,6 @@ impl Timestamp {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-impl std::ops::Add<Duration> for Timestamp {
-    type Output = Self;
-    fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(micros(duration)))
-    }
-}
-
-impl std::ops::Sub<Duration> for Timestamp {
-    type Output = Self;
-    fn sub(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(micros(duration)))
-    }
 }
 
 /// RFC 3339 in UTC, seconds resolution: `2026-11-23T01:46:00Z`.
@@ -122,7 +120,8 @@ impl Civil {
         let shifted = days + 719_468;
         let era = shifted.div_euclid(DAYS_PER_ERA);
         let day_of_era = shifted.rem_euclid(DAYS_PER_ERA);
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_from_march = (5 * day_of_year + 2) / 153;
         let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };

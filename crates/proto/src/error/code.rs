@@ -144,13 +144,13 @@ codes! {
     1003 TOKEN_MECH_UNSUPPORTED Mismatch None,
         "The token is framed for a mechanism that is not offered here.",
         "configure the peer to use Kerberos 5 (1.2.840.113554.1.2.2)";
-    1004 TOKEN_UNEXPECTED PeerMisbehaved Some(KRB_AP_ERR_MSG_TYPE),
+    1004 TOKEN_UNEXPECTED PeerMisbehaved None,
         "A well-formed token that has no place at this point of the handshake.",
         "the peer lost its place in the protocol; let it start again on a new connection";
     1005 USER_TO_USER_UNSUPPORTED Mismatch Some(KRB_AP_ERR_NO_TGT),
         "The peer asks for user-to-user authentication, which is not offered.",
         "let the client get a ticket for the service principal instead of using the service's TGT";
-    1006 PROTOCOL_VERSION PeerMisbehaved Some(KRB_AP_ERR_BADVERSION),
+    1006 PROTOCOL_VERSION PeerMisbehaved None,
         "A Kerberos message of another version than 5.",
         "update the peer: Kerberos 4 is not spoken here";
 
@@ -358,7 +358,7 @@ codes! {
     8009 LISTEN_FAILED Environment None,
         "The address cannot be listened on.",
         "choose another address, or end the program that has it";
-    8010 AUDIT_FAILED Environment None,
+    8010 AUDIT_FAILED Configuration None,
         "The audit file cannot be written.",
         "free space, or name another file with --audit";
 

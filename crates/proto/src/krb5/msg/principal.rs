@@ -177,7 +177,13 @@ mod tests {
 
     #[test]
     fn text_round_trips_with_every_escape() {
-        for text in ["alice@EXAMPLE.TEST", "HTTP/a.example.test@EXAMPLE.TEST", "a\\/b\\@c\\\\d@R", "x\\0y/\\n@R", "bare"] {
+        for text in [
+            "alice@EXAMPLE.TEST",
+            "HTTP/a.example.test@EXAMPLE.TEST",
+            "a\\/b\\@c\\\\d@R",
+            "x\\0y/\\n@R",
+            "bare",
+        ] {
             assert_eq!(Principal::parse(text).unwrap().to_string(), text);
         }
     }

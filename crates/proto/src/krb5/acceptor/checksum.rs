@@ -1,0 +1,88 @@
+//! The GSS checksum in the authenticator: flags and channel bindings.
+
+use super::error::AcceptError;
+use crate::gss::authenticator_checksum::{CKSUMTYPE, GssChecksum};
+use crate::gss::{BindingsHash, GssFlags};
+use crate::krb5::facts::BindingsState;
+use crate::krb5::msg::authenticator::Authenticator;
+use crate::krb5::msg::principal::Principal;
+use crate::policy::{AcceptorPolicy, Waiver};
+
+/// Proof that channel bindings were compared, or that policy says why not. Only this module's `compare` makes it.
+pub struct BindingsCompared(BindingsState);
+
+impl BindingsCompared {
+    /// What became of them.
+    #[must_use]
+    pub fn state(&self) -> BindingsState {
+        self.0
+    }
+}
+
+/// The flags that an acceptor grants: the others have no meaning here or were not asked for.
+const GRANTED: GssFlags = GssFlags(
+    GssFlags::MUTUAL.0
+        | GssFlags::REPLAY.0
+        | GssFlags::SEQUENCE.0
+        | GssFlags::CONF.0
+        | GssFlags::INTEG.0
+        | GssFlags::IDENTIFY.0
+        | GssFlags::EXTENDED_ERROR.0,
+);
+
+/// Reads the checksum, which must be there.
+pub(super) fn read<'a>(
+    client: &Principal,
+    authenticator: &Authenticator<'a>,
+) -> Result<GssChecksum<'a>, AcceptError> {
+    let absent = |found| AcceptError::ChecksumAbsent { client: client.clone(), found };
+    let checksum = authenticator.cksum.ok_or_else(|| absent(None))?;
+    if checksum.cksumtype != CKSUMTYPE {
+        return Err(absent(Some(checksum.cksumtype)));
+    }
+    GssChecksum::parse(checksum.bytes)
+        .map_err(|fault| AcceptError::Checksum { client: client.clone(), fault })
+}
+
+/// Holds the initiator's bindings against ours, in constant time.
+pub(super) fn compare(
+    client: &Principal,
+    theirs: &BindingsHash,
+    asserted: bool,
+    policy: &AcceptorPolicy,
+) -> Result<BindingsCompared, AcceptError> {
+    let Some(ours) = &policy.channel_bindings else {
+        return Ok(BindingsCompared(BindingsState::NotCompared));
+    };
+    let ours = ours.hash();
+    if theirs.matches(&ours) {
+        return Ok(BindingsCompared(BindingsState::Matched));
+    }
+    if !theirs.is_none() {
+        let (theirs, ours) = (theirs.to_string(), ours.to_string());
+        return Err(AcceptError::BindingsMismatch { client: client.clone(), theirs, ours });
+    }
+    if asserted || policy.require_channel_bindings {
+        return Err(AcceptError::BindingsMissing { client: client.clone(), asserted });
+    }
+    Ok(BindingsCompared(BindingsState::AbsentAtInitiator))
+}
+
+/// The flags that are granted of those asked for; mutual authentication must be among them, or given up by policy.
+pub(super) fn grant(
+    client: &Principal,
+    asked: GssFlags,
+    policy: &AcceptorPolicy,
+) -> Result<(GssFlags, Option<Waiver>), AcceptError> {
+    if asked.contains(GssFlags::DCE_STYLE) {
+        return Err(AcceptError::DceStyle { client: client.clone() });
+    }
+    let granted = asked.intersection(GRANTED);
+    if granted.contains(GssFlags::MUTUAL) {
+        return Ok((granted, None));
+    }
+    if policy.gives_up(Waiver::AllowNoMutual) {
+        return Ok((granted, Some(Waiver::AllowNoMutual)));
+    }
+    Err(AcceptError::MutualNotRequested { client: client.clone(), flags: asked.to_string() })
+}

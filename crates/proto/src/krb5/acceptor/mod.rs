@@ -1,0 +1,225 @@
+//! Accepting an AP-REQ (RFC 4120 section 3.2.3, RFC 4121 section 4.1), as stages that only one after the other can be
+//! reached: [`Request`] (parsed) → [`Verified`] (opened and checked) → [`Authentic`] (not a replay, clocks agree) →
+//! [`Established`] (AP-REP made).
+
+mod authenticator;
+mod checksum;
+mod error;
+mod reply;
+mod ticket;
+
+pub use authenticator::AuthenticatorOpened;
+pub use checksum::BindingsCompared;
+pub use error::{AcceptError, KeyPart};
+pub use reply::{Established, krb_error};
+pub use ticket::TicketOpened;
+
+use super::facts::Facts;
+use super::keys::ServiceKeys;
+use super::msg::ap_req::{ApOptions, ApReq};
+use super::msg::principal::Principal;
+use super::replay::{Presented, ReplayVerdict};
+use crate::crypto::{Etype, Key};
+use crate::gss::framing::{self, TokenId};
+use crate::policy::AcceptorPolicy;
+use crate::time::Timestamp;
+
+/// An AP-REQ that parsed, nothing of it believed yet.
+pub struct Request<'t> {
+    ap_req: ApReq<'t>,
+    service: Principal,
+}
+
+impl<'t> Request<'t> {
+    /// Opens the GSS frame and reads the AP-REQ in it.
+    ///
+    /// # Errors
+    /// If `token` is anything else. A peer is told nothing of such an error.
+    pub fn parse(token: &'t [u8]) -> Result<Self, AcceptError> {
+        let (token_id, body) = framing::open(token)?;
+        if token_id != TokenId::ApReq {
+            return Err(AcceptError::NotApReq(token_id));
+        }
+        let ap_req = ApReq::parse(body).map_err(AcceptError::ApReq)?;
+        let service = ap_req.ticket.sname.to_principal(ap_req.ticket.realm);
+        Ok(Self { ap_req, service })
+    }
+
+    /// The service that the ticket names: a claim, which a KRB-ERROR repeats.
+    #[must_use]
+    pub fn claimed_service(&self) -> &Principal {
+        &self.service
+    }
+
+    /// Opens ticket and authenticator and makes every check that needs neither memory nor the outside.
+    ///
+    /// # Errors
+    /// The first check that fails. What depends on the clock is none of them: an authenticator whose time is not now must
+    /// be remembered all the same, or it could be presented again once its time has come. [`Verified::judge`] tells it.
+    pub fn verify(&self, keys: &ServiceKeys, policy: &AcceptorPolicy) -> Result<Verified, AcceptError> {
+        let claimed = &self.service;
+        if self.ap_req.ap_options.contains(ApOptions::USE_SESSION_KEY) {
+            return Err(AcceptError::UserToUser);
+        }
+        let ticket = ticket::open(claimed, &self.ap_req.ticket.enc_part, keys, policy)?;
+        let service = ticket.key.principal().clone();
+        let part = ticket.parse(claimed)?;
+        let session_key = ticket::session_key(claimed, &part, policy)?;
+        let client = part.cname.to_principal(part.crealm);
+
+        let opened = authenticator::open(&client, &session_key, &self.ap_req.authenticator)?;
+        let (authenticator, authenticator_opened) = opened.parse(&client, &part)?;
+        let mut waivers = Vec::new();
+        waivers.extend(ticket::check_transited(&client, &service, &part, policy)?);
+        ticket::check_authorization_data(&client, "ticket", part.authorization_data.as_ref())?;
+        ticket::check_authorization_data(
+            &client,
+            "authenticator",
+            authenticator.authorization_data.as_ref(),
+        )?;
+
+        let gss = checksum::read(&client, &authenticator)?;
+        let extensions = authenticator::extensions(&client, authenticator.authorization_data.as_ref())?;
+        let bindings = checksum::compare(&client, &gss.bindings, extensions.asserts_channel_binding, policy)?;
+        authenticator::check_target(&client, extensions.target.as_deref(), served(keys, policy))?;
+        let (flags, waiver) = checksum::grant(&client, gss.flags, policy)?;
+        waivers.extend(waiver);
+        let subkey = authenticator::subkey(&client, claimed, &authenticator, policy)?;
+
+        let initiator_key = subkey.unwrap_or_else(|| session_key.clone());
+        let facts = Facts {
+            client: client.clone(),
+            service,
+            claimed_service: claimed.clone(),
+            ticket_etype: ticket.key.etype().wire(),
+            kvno: Some(ticket.key.kvno()),
+            session_etype: session_key.etype(),
+            message_etype: initiator_key.etype(),
+            flags,
+            ticket_flags: part.flags,
+            mutual: false,
+            bindings: bindings.state(),
+            authtime: part.authtime,
+            starttime: part.valid_from(),
+            endtime: part.endtime,
+            waivers,
+        };
+        Ok(Verified {
+            subkey_etype: choose_subkey_etype(policy, &extensions.etypes, &session_key, &initiator_key),
+            facts,
+            session_key,
+            initiator_key,
+            initiator_seq: authenticator.seq_number.unwrap_or(0),
+            presented: Presented { tag: opened.tag, ctime: authenticator.ctime, client },
+            proofs: StatelessProofs { ticket: ticket.proof, authenticator: authenticator_opened, bindings },
+        })
+    }
+}
+
+/// The principals that are served: those that `accept_principals` names, or every one that has a key.
+fn served<'a>(keys: &'a ServiceKeys, policy: &'a AcceptorPolicy) -> impl Iterator<Item = &'a Principal> {
+    let of_keys = policy.accept_principals.is_empty().then(|| keys.iter().map(|key| key.principal()));
+    of_keys.into_iter().flatten().chain(&policy.accept_principals)
+}
+
+/// Etype of the acceptor's subkey (RFC 4537): the first of our permitted list that the initiator named or used.
+fn choose_subkey_etype(
+    policy: &AcceptorPolicy,
+    named: &[Etype],
+    session_key: &Key,
+    initiator_key: &Key,
+) -> Etype {
+    let taken = |etype: &&Etype| {
+        named.contains(etype) || **etype == session_key.etype() || **etype == initiator_key.etype()
+    };
+    policy.permitted_enctypes.iter().find(taken).copied().unwrap_or(initiator_key.etype())
+}
+
+struct StatelessProofs {
+    ticket: TicketOpened,
+    authenticator: AuthenticatorOpened,
+    bindings: BindingsCompared,
+}
+
+/// An AP-REQ that is genuine, and may still be a replay.
+pub struct Verified {
+    facts: Facts,
+    session_key: Key,
+    initiator_key: Key,
+    subkey_etype: Etype,
+    initiator_seq: u32,
+    presented: Presented,
+    proofs: StatelessProofs,
+}
+
+/// Proof that the authenticator was not presented before, and that its time is ours within the skew. Only
+/// [`Verified::judge`] makes it.
+pub struct NotReplayed(());
+
+impl Verified {
+    /// What the replay store must be asked.
+    #[must_use]
+    pub fn presented(&self) -> &Presented {
+        &self.presented
+    }
+
+    /// What would be known of the context.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Takes the replay store's answer, and makes every check that depends on the clock.
+    ///
+    /// # Errors
+    /// If it is a replay, the ticket is not good now, the clocks are too far apart, or the store cannot tell; in this
+    /// order, so that a clock that is off is told as that.
+    pub fn judge(
+        self,
+        verdict: ReplayVerdict,
+        policy: &AcceptorPolicy,
+        now: Timestamp,
+    ) -> Result<Authentic, AcceptError> {
+        let Presented { ctime, client, .. } = &self.presented;
+        if verdict == ReplayVerdict::Seen {
+            return Err(AcceptError::Replay { client: client.clone(), ctime: *ctime });
+        }
+        ticket::check_times(&self.facts, policy, now)?;
+        let skew = policy.clock_skew;
+        if ctime.abs_diff(now) > skew {
+            return Err(AcceptError::Skew { client: client.clone(), ctime: *ctime, now, skew });
+        }
+        if let ReplayVerdict::Unavailable(fault) = verdict {
+            return Err(AcceptError::ReplayStore { client: client.clone(), ctime: *ctime, fault });
+        }
+        Ok(Authentic { verified: self, fresh: NotReplayed(()) })
+    }
+}
+
+/// An AP-REQ that proves its sender, for the policy and the caller to decide about.
+pub struct Authentic {
+    verified: Verified,
+    fresh: NotReplayed,
+}
+
+impl Authentic {
+    /// What would be known of the context.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.verified.facts
+    }
+
+    /// Whether the ticket is still good, when time has passed since [`Verified::judge`].
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn check_times(&self, policy: &AcceptorPolicy, now: Timestamp) -> Result<(), AcceptError> {
+        ticket::check_times(&self.verified.facts, policy, now)
+    }
+
+    /// What is known, when there is to be no context.
+    #[must_use]
+    pub fn into_facts(self) -> Facts {
+        self.verified.facts
+    }
+}

@@ -1,0 +1,112 @@
+//! What an acceptor answers: the AP-REP that proves it, or a KRB-ERROR.
+
+use super::{Authentic, AuthenticatorOpened, BindingsCompared, NotReplayed, TicketOpened};
+use crate::crypto::{Key, KeyUsage};
+use crate::der::Writer;
+use crate::gss::GssFlags;
+use crate::gss::framing::{self, TokenId};
+use crate::krb5::facts::Facts;
+use crate::krb5::initial_sequence_number;
+use crate::krb5::msg::ap_rep::{ApRep, EncApRepPart};
+use crate::krb5::msg::encrypted_data::EncryptedData;
+use crate::krb5::msg::encryption_key::EncryptionKeyRef;
+use crate::krb5::msg::krb_error::{NewKrbError, skew_recovery};
+use crate::krb5::msg::principal::Principal;
+use crate::krb5::per_message::{Protection, Role};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use rand_core::CryptoRng;
+
+/// An accepted context with the proofs that it stands on.
+pub struct Established {
+    /// What is known.
+    pub facts: Facts,
+    /// How messages are protected.
+    pub protection: Protection,
+    /// One of our keys opened the ticket.
+    pub ticket: TicketOpened,
+    /// The client knows the session key, and is the one the ticket names.
+    pub authenticator: AuthenticatorOpened,
+    /// Channel bindings were compared, or policy says why not.
+    pub bindings: BindingsCompared,
+    /// The authenticator is no replay.
+    pub fresh: NotReplayed,
+}
+
+impl Authentic {
+    /// Makes the context, and for an initiator that asked for it the AP-REP, which is appended to `out`.
+    #[must_use]
+    pub fn establish(self, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Established {
+        let Self { verified, fresh } = self;
+        let mut facts = verified.facts;
+        facts.mutual = facts.flags.contains(GssFlags::MUTUAL);
+        let (key, own_seq) = if facts.mutual {
+            let subkey = Key::generate(verified.subkey_etype, rng);
+            let own_seq = initial_sequence_number(rng);
+            let answer =
+                ApRepAnswer { ctime: verified.presented.ctime, subkey: &subkey, seq_number: own_seq };
+            answer.write(&verified.session_key, rng, out);
+            (subkey, own_seq)
+        } else {
+            // Without an AP-REP the two directions begin at the same number (RFC 4121 section 4.2.1, as MIT does it).
+            (verified.initiator_key, verified.initiator_seq)
+        };
+        facts.message_etype = key.etype();
+        let protection = Protection {
+            role: Role::Acceptor,
+            key,
+            acceptor_subkey: facts.mutual,
+            send_seq: own_seq.into(),
+            receive_seq: verified.initiator_seq.into(),
+        };
+        let proofs = verified.proofs;
+        Established {
+            facts,
+            protection,
+            ticket: proofs.ticket,
+            authenticator: proofs.authenticator,
+            bindings: proofs.bindings,
+            fresh,
+        }
+    }
+}
+
+struct ApRepAnswer<'a> {
+    ctime: Timestamp,
+    subkey: &'a Key,
+    seq_number: u32,
+}
+
+/// More than the DER around a key and two numbers takes.
+const ENC_PART_CAPACITY: usize = 128;
+
+impl ApRepAnswer<'_> {
+    fn write(&self, session_key: &Key, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) {
+        // Room for all of it at once: a buffer that grows leaves copies of the subkey behind.
+        let mut plaintext = Secret::new(Vec::with_capacity(ENC_PART_CAPACITY));
+        let part = EncApRepPart {
+            ctime: self.ctime,
+            subkey: Some(EncryptionKeyRef { etype: self.subkey.etype().wire(), bytes: self.subkey.expose() }),
+            seq_number: Some(self.seq_number),
+        };
+        part.write(&mut Writer::new(plaintext.expose_mut()));
+        let mut cipher = Vec::with_capacity(plaintext.len().saturating_add(64));
+        session_key.cipher(KeyUsage::AP_REP).seal(rng, plaintext.expose(), &mut cipher);
+        let enc_part = EncryptedData { etype: session_key.etype().wire(), kvno: None, cipher: &cipher };
+        framing::wrap(TokenId::ApRep, out, |body| ApRep { enc_part }.write(body));
+    }
+}
+
+/// Appends a framed KRB-ERROR to `out`. It carries the code and the name that the client's own ticket has, and nothing
+/// else, but for a skew the word that one more AP-REQ is waited for (MS-KILE 3.2.5.1).
+pub fn krb_error(
+    error_code: i32,
+    service: &Principal,
+    awaiting_retry: bool,
+    now: Timestamp,
+    out: &mut Vec<u8>,
+) {
+    let e_data = awaiting_retry.then(skew_recovery);
+    let error = NewKrbError { stime: now, error_code, service, e_data: e_data.as_deref() };
+    framing::wrap(TokenId::KrbError, out, |body| error.write(body));
+}

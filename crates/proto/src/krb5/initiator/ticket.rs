@@ -1,0 +1,115 @@
+//! The ticket that an initiator presents, out of a credential cache.
+
+use super::error::InitiateError;
+use crate::ccache::{Ccache, Credential};
+use crate::crypto::{Etype, Key};
+use crate::der::Reader;
+use crate::krb5::msg::principal::Principal;
+use crate::krb5::msg::ticket::{Ticket, TicketFlags};
+use crate::policy::InitiatorPolicy;
+use crate::time::Timestamp;
+
+/// How many of the cache's tickets a refusal lists.
+const MAX_LISTED: usize = 8;
+
+/// A service ticket with its session key, ready to be presented.
+#[derive(Clone)]
+pub struct ServiceTicket {
+    /// The client that it was issued to.
+    pub client: Principal,
+    /// The service that it is for.
+    pub service: Principal,
+    /// Session key.
+    pub session_key: Key,
+    /// Etype of the key that it is under, which we do not have.
+    pub etype: i32,
+    /// Version of that key.
+    pub kvno: Option<u32>,
+    /// Flags.
+    pub flags: TicketFlags,
+    /// When the client authenticated to its KDC.
+    pub authtime: Timestamp,
+    /// From when on it is good.
+    pub starttime: Timestamp,
+    /// Until when it is good.
+    pub endtime: Timestamp,
+    /// The Ticket, encoded.
+    pub encoded: Vec<u8>,
+}
+
+impl ServiceTicket {
+    /// The first ticket in `ccache` for `service` that is good now and whose session key is permitted. A service without
+    /// realm is looked for in any realm.
+    ///
+    /// # Errors
+    /// If there is none; the error tells of the last one what is wrong with it.
+    pub fn select(
+        ccache: &Ccache,
+        service: &Principal,
+        policy: &InitiatorPolicy,
+        now: Timestamp,
+    ) -> Result<Self, InitiateError> {
+        let mut fault = None;
+        for credential in ccache.find_service(service).filter(|credential| !credential.is_skey) {
+            match Self::from_credential(credential, policy, now) {
+                Ok(ticket) => return Ok(ticket),
+                Err(error) => fault = Some(error),
+            }
+        }
+        Err(fault.unwrap_or_else(|| {
+            let cached = ccache.credentials.iter().take(MAX_LISTED);
+            let cached = cached.map(|credential| credential.server.to_string()).collect();
+            InitiateError::NoTicket { service: service.clone(), cached }
+        }))
+    }
+
+    /// Checks one ticket of a cache.
+    ///
+    /// # Errors
+    /// If it is not good now, its session key is not permitted, or it is no ticket at all.
+    pub fn from_credential(
+        credential: &Credential,
+        policy: &InitiatorPolicy,
+        now: Timestamp,
+    ) -> Result<Self, InitiateError> {
+        let service = credential.server.clone();
+        let epoch = Timestamp::default();
+        let from = if credential.starttime == epoch { credential.authtime } else { credential.starttime };
+        let until = credential.endtime;
+        if from > now.saturating_add(policy.clock_skew) || until <= now {
+            return Err(InitiateError::TicketNotValid { service, from, until, now });
+        }
+        let session_key = session_key(credential, policy)?;
+        let mut reader = Reader::new(&credential.ticket);
+        let parsed = Ticket::parse(&mut reader).and_then(|ticket| reader.finish().map(|()| ticket));
+        let ticket =
+            parsed.map_err(|fault| InitiateError::CachedTicket { service: service.clone(), fault })?;
+        Ok(Self {
+            client: credential.client.clone(),
+            service,
+            session_key,
+            etype: ticket.enc_part.etype,
+            kvno: ticket.enc_part.kvno,
+            flags: TicketFlags(credential.flags),
+            authtime: credential.authtime,
+            starttime: from,
+            endtime: until,
+            encoded: credential.ticket.clone(),
+        })
+    }
+}
+
+fn session_key(credential: &Credential, policy: &InitiatorPolicy) -> Result<Key, InitiateError> {
+    let service = || credential.server.clone();
+    let number = credential.key_etype;
+    let Some(etype) = Etype::from_wire(number).filter(|etype| policy.permits(*etype)) else {
+        let permitted = policy.permitted_enctypes.clone();
+        return Err(InitiateError::SessionKeyEtype { service: service(), etype: number, permitted });
+    };
+    let length = credential.key.len();
+    Key::new(etype, credential.key.expose()).map_err(|_| InitiateError::SessionKeyLength {
+        service: service(),
+        etype,
+        length,
+    })
+}

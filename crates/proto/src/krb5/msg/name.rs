@@ -1,0 +1,99 @@
+//! PrincipalName (RFC 4120 section 5.2.2).
+
+use super::principal::Principal;
+use crate::der::{DerError, Problem, Reader, Writer, tag};
+
+/// Most components of a name that is read from the network.
+pub const MAX_COMPONENTS: usize = 32;
+
+/// A name as it lies in a message.
+///
+/// ```text
+/// PrincipalName   ::= SEQUENCE {
+///         name-type       [0] Int32,
+///         name-string     [1] SEQUENCE OF KerberosString
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct NameRef<'a> {
+    /// Name type, a hint only.
+    pub name_type: i32,
+    /// Contents of the SEQUENCE OF, each element checked when this was parsed.
+    components: Reader<'a>,
+}
+
+impl<'a> NameRef<'a> {
+    /// Reads a PrincipalName of 1 to [`MAX_COMPONENTS`] components.
+    ///
+    /// # Errors
+    /// If it breaks DER, or has no or too many components.
+    pub fn parse(reader: &mut Reader<'a>) -> Result<Self, DerError> {
+        reader.within(tag::SEQUENCE, |name| {
+            let name_type = name.field(0, Reader::int32)?;
+            let components = name.field(1, |field| {
+                let components = field.element(tag::SEQUENCE)?;
+                check_components(components)?;
+                Ok(components)
+            })?;
+            Ok(Self { name_type, components })
+        })
+    }
+
+    /// The components' bytes, in order.
+    pub fn components(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = self.components;
+        std::iter::from_fn(move || rest.general_string().ok())
+    }
+
+    /// Copies name and realm.
+    #[must_use]
+    pub fn to_principal(&self, realm: &[u8]) -> Principal {
+        Principal {
+            name_type: self.name_type,
+            realm: realm.to_vec(),
+            components: self.components().map(<[u8]>::to_vec).collect(),
+        }
+    }
+
+    /// Whether the components are the same bytes; name types do not count.
+    #[must_use]
+    pub fn same_components(&self, other: &NameRef<'_>) -> bool {
+        // Their encodings are DER, so equal components are equal bytes and the other way about.
+        self.components.rest() == other.components.rest()
+    }
+}
+
+fn check_components(mut components: Reader<'_>) -> Result<(), DerError> {
+    let start = components;
+    let mut count = 0_usize;
+    while !components.is_empty() {
+        components.general_string()?;
+        count = count.saturating_add(1);
+    }
+    match count {
+        0 => Err(start.error(Problem::Value("a name without components"))),
+        1..=MAX_COMPONENTS => Ok(()),
+        _ => Err(start.error(Problem::Value("a name of more than 32 components"))),
+    }
+}
+
+impl Principal {
+    /// Writes the name, without the realm, as a PrincipalName.
+    pub fn write_name(&self, writer: &mut Writer<'_>) {
+        writer.sequence(|name| {
+            name.field(0, |field| field.integer(self.name_type.into()));
+            name.field(1, |field| {
+                field.sequence(|components| {
+                    for component in &self.components {
+                        components.general_string(component);
+                    }
+                });
+            });
+        });
+    }
+
+    /// Writes the realm as a Realm (KerberosString).
+    pub fn write_realm(&self, writer: &mut Writer<'_>) {
+        writer.general_string(&self.realm);
+    }
+}

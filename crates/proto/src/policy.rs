@@ -1,0 +1,206 @@
+//! What each role demands and permits. The defaults are those of DESIGN section 5; what loosens them is behind
+//! `dangerous()`, and a context that came about by it says so.
+
+use crate::crypto::Etype;
+use crate::gss::ChannelBindings;
+use crate::krb5::msg::principal::Principal;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Etypes that are permitted where nothing is said, the preferred one first.
+pub const DEFAULT_PERMITTED_ENCTYPES: [Etype; 4] = [
+    Etype::Aes256CtsHmacSha1_96,
+    Etype::Aes128CtsHmacSha1_96,
+    Etype::Aes256CtsHmacSha384_192,
+    Etype::Aes128CtsHmacSha256_128,
+];
+
+/// How far a peer's clock may be from ours where nothing is said.
+pub const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// What an acceptor demands of initiators.
+#[derive(Clone, Debug)]
+pub struct AcceptorPolicy {
+    /// Etypes of tickets, session keys and subkeys, the preferred one first: of those that an initiator takes too, the
+    /// first makes the acceptor's subkey (RFC 4537).
+    pub permitted_enctypes: Vec<Etype>,
+    /// How far an initiator's clock may be from ours, either way.
+    pub clock_skew: Duration,
+    /// The service principals whose keys may be used; empty permits every one that has a key.
+    pub accept_principals: Vec<Principal>,
+    /// The channel that this service is reached through, if it has a binding.
+    pub channel_bindings: Option<ChannelBindings>,
+    /// Refuse initiators that are bound to no channel. Has a meaning only with [`Self::channel_bindings`].
+    pub require_channel_bindings: bool,
+    /// Paths between realms other than up and down the domain tree.
+    pub capaths: Capaths,
+    waivers: WaiverSet,
+}
+
+/// What an initiator demands of acceptors.
+#[derive(Clone, Debug)]
+pub struct InitiatorPolicy {
+    /// Etypes of session keys and subkeys, the preferred one first.
+    pub permitted_enctypes: Vec<Etype>,
+    /// How far the service's clock may be from ours when it is the ticket's life that is judged.
+    pub clock_skew: Duration,
+    /// The channel that leads to the service, if it has a binding.
+    pub channel_bindings: Option<ChannelBindings>,
+    waivers: WaiverSet,
+}
+
+/// A demand that was given up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Waiver {
+    /// An initiator that did not ask for mutual authentication was let in.
+    AllowNoMutual,
+    /// Messages that are signed but not sealed are taken.
+    AllowUnsealed,
+    /// The realms that a ticket came through were not checked.
+    IgnoreTransited,
+}
+
+/// The name by which a configuration gives the demand up.
+impl fmt::Display for Waiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AllowNoMutual => "allow_no_mutual",
+            Self::AllowUnsealed => "allow_unsealed",
+            Self::IgnoreTransited => "ignore_transited",
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct WaiverSet {
+    allow_no_mutual: bool,
+    allow_unsealed: bool,
+    ignore_transited: bool,
+}
+
+impl Default for AcceptorPolicy {
+    fn default() -> Self {
+        Self {
+            permitted_enctypes: DEFAULT_PERMITTED_ENCTYPES.to_vec(),
+            clock_skew: DEFAULT_CLOCK_SKEW,
+            accept_principals: Vec::new(),
+            channel_bindings: None,
+            require_channel_bindings: false,
+            capaths: Capaths::default(),
+            waivers: WaiverSet::default(),
+        }
+    }
+}
+
+impl AcceptorPolicy {
+    /// The settings that give up a demand.
+    pub fn dangerous(&mut self) -> DangerousAcceptor<'_> {
+        DangerousAcceptor(self)
+    }
+
+    /// Whether tickets and keys of this etype may be used.
+    #[must_use]
+    pub fn permits(&self, etype: Etype) -> bool {
+        self.permitted_enctypes.contains(&etype)
+    }
+
+    pub(crate) fn gives_up(&self, waiver: Waiver) -> bool {
+        self.waivers.contains(waiver)
+    }
+}
+
+impl Default for InitiatorPolicy {
+    fn default() -> Self {
+        Self {
+            permitted_enctypes: DEFAULT_PERMITTED_ENCTYPES.to_vec(),
+            clock_skew: DEFAULT_CLOCK_SKEW,
+            channel_bindings: None,
+            waivers: WaiverSet::default(),
+        }
+    }
+}
+
+impl InitiatorPolicy {
+    /// The settings that give up a demand.
+    pub fn dangerous(&mut self) -> DangerousInitiator<'_> {
+        DangerousInitiator(self)
+    }
+
+    /// Whether keys of this etype may be used.
+    #[must_use]
+    pub fn permits(&self, etype: Etype) -> bool {
+        self.permitted_enctypes.contains(&etype)
+    }
+
+    pub(crate) fn gives_up(&self, waiver: Waiver) -> bool {
+        self.waivers.contains(waiver)
+    }
+}
+
+impl WaiverSet {
+    const fn contains(self, waiver: Waiver) -> bool {
+        match waiver {
+            Waiver::AllowNoMutual => self.allow_no_mutual,
+            Waiver::AllowUnsealed => self.allow_unsealed,
+            Waiver::IgnoreTransited => self.ignore_transited,
+        }
+    }
+}
+
+/// Gives up demands of an acceptor. Each use of one is in the context and in the audit line.
+pub struct DangerousAcceptor<'a>(&'a mut AcceptorPolicy);
+
+impl DangerousAcceptor<'_> {
+    /// Let initiators in that do not ask for mutual authentication: they cannot know whom they talk to.
+    pub fn allow_no_mutual(&mut self) -> &mut Self {
+        self.0.waivers.allow_no_mutual = true;
+        self
+    }
+
+    /// Take messages that are signed but not sealed.
+    pub fn allow_unsealed(&mut self) -> &mut Self {
+        self.0.waivers.allow_unsealed = true;
+        self
+    }
+
+    /// Do not check which realms a ticket came through: each of them could have made it.
+    pub fn ignore_transited(&mut self) -> &mut Self {
+        self.0.waivers.ignore_transited = true;
+        self
+    }
+}
+
+/// Gives up demands of an initiator. Each use of one is in the context.
+pub struct DangerousInitiator<'a>(&'a mut InitiatorPolicy);
+
+impl DangerousInitiator<'_> {
+    /// Take messages that are signed but not sealed.
+    pub fn allow_unsealed(&mut self) -> &mut Self {
+        self.0.waivers.allow_unsealed = true;
+        self
+    }
+}
+
+/// Paths between realms, as `[capaths]` of krb5.conf has them: for a client realm and a server realm the realms that a
+/// ticket may come through.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Capaths(BTreeMap<RealmPair, Vec<Realm>>);
+
+type Realm = Vec<u8>;
+/// Client realm and server realm.
+type RealmPair = (Realm, Realm);
+
+impl Capaths {
+    /// Sets the realms between `client` and `server`, in any order; none says that the two trust each other directly.
+    pub fn set(&mut self, client: &str, server: &str, between: &[&str]) {
+        let between = between.iter().map(|realm| realm.as_bytes().to_vec()).collect();
+        self.0.insert((client.as_bytes().to_vec(), server.as_bytes().to_vec()), between);
+    }
+
+    /// The realms between the two, if any path was set.
+    #[must_use]
+    pub fn get(&self, client: &[u8], server: &[u8]) -> Option<&[Vec<u8>]> {
+        self.0.get(&(client.to_vec(), server.to_vec())).map(Vec::as_slice)
+    }
+}
