@@ -1,0 +1,116 @@
+//! A running MIT KDC.
+
+use crate::config::{Config, kdc_conf, krb5_conf};
+use crate::{Clock, Process, paths};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A KDC over a realm's database. It ends when this is dropped, and also when the test program ends in any other way.
+pub struct Kdc {
+    realm: String,
+    folder: PathBuf,
+    port: u16,
+    process: Process,
+}
+
+const PORTS_TRIED: u32 = 20;
+
+/// Becomes the program in its arguments, after starting a watcher that ends it when this shell's input ends: the test
+/// program holds the other end, and however that one ends, its KDCs do not stay behind.
+const END_WITH_INPUT: &str = r#"exec 3<&0
+( cat <&3; kill $$ ) >/dev/null 2>&1 &
+exec "$@" 3<&- </dev/null"#;
+
+impl Kdc {
+    /// Starts a KDC on a free port of the loopback; it answers when this returns.
+    ///
+    /// # Panics
+    /// If it does not answer on any of several ports.
+    #[track_caller]
+    pub(crate) fn start(realm: &str, folder: &Path, clock: Option<Clock>) -> Self {
+        let mut log = String::new();
+        for _ in 0..PORTS_TRIED {
+            match Self::try_port(realm, folder, free_port(), clock) {
+                Ok(kdc) => return kdc,
+                // Somebody took the port between our look and the KDC's bind: another one.
+                Err(output) => log = output,
+            }
+        }
+        panic!("krb5kdc did not start on any of {PORTS_TRIED} ports; at the last it said: {log}")
+    }
+
+    /// The krb5.conf of a client or service that uses this KDC.
+    #[must_use]
+    pub fn config(&self, config: &Config) -> PathBuf {
+        let text = krb5_conf(&self.realm, self.port, config);
+        unique_file(&self.folder, "krb5-", &text)
+    }
+
+    /// The port of the loopback it listens on, UDP and TCP.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn try_port(realm: &str, folder: &Path, port: u16, clock: Option<Clock>) -> Result<Self, String> {
+        // A KDC permits more than its clients do, so that a test can have any ticket.
+        let config = Config { allow_weak_crypto: true, ..Config::default() };
+        let profile = unique_file(folder, "kdc-", &kdc_conf(realm, folder, port));
+        let pid_file = profile.with_extension("pid");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", END_WITH_INPUT, "sh"])
+            .arg(paths::program("krb5kdc"))
+            .arg("-n")
+            .arg("-P")
+            .arg(&pid_file);
+        command.env("KRB5_CONFIG", unique_file(folder, "krb5-", &krb5_conf(realm, port, &config)));
+        command.env("KRB5_KDC_PROFILE", profile);
+        command.envs(clock.map(Clock::env).unwrap_or_default());
+        let mut process = Process::start(&mut command);
+
+        // The pid file is written after the sockets are bound, by the KDC alone: a stranger on the port cannot be
+        // mistaken for it.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::fs::read(&pid_file).map_or(0, |pid| pid.len()) == 0 {
+            if !process.is_running() || Instant::now() > deadline {
+                return Err(process.stderr());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(Self { realm: realm.to_owned(), folder: folder.to_owned(), port, process })
+    }
+}
+
+impl Drop for Kdc {
+    fn drop(&mut self) {
+        // First the watcher's way, so that no watcher is left that knows a process id which is no longer ours.
+        drop(self.process.stdin());
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while self.process.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A port of the loopback that is free for UDP and TCP at this moment.
+fn free_port() -> u16 {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback has a free port");
+        let port = tcp.local_addr().expect("a bound socket has an address").port();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A new file in `folder` that lives as long as the folder.
+pub(crate) fn unique_file(folder: &Path, prefix: &str, text: &str) -> PathBuf {
+    let file =
+        tempfile::Builder::new().prefix(prefix).tempfile_in(folder).expect("the realm's folder is writable");
+    let (_, path) = file.keep().expect("a temporary file can be kept");
+    std::fs::write(&path, text).expect("the realm's folder is writable");
+    path
+}

@@ -1,0 +1,42 @@
+//! Throwaway Kerberos realms and real GSS-API peers, for tests that hold Countersign against programs nobody here wrote.
+//!
+//! A [`Realm`] is an MIT KDC in a temporary folder; [`Peers`] are the programs under `testkit/peers`, built against MIT's
+//! and Heimdal's libraries; a [`Process`] is a program started by a test, ended and reaped when dropped; [`Clock`] makes a
+//! program believe in another time.
+//!
+//! Without any program: a [`mint`] makes tickets, keytabs and AP-REQs in which every field can be set, and a [`pair`] is
+//! an initiator and an acceptor in one memory whose tokens a test may alter on the way.
+//!
+//! Whatever the harness cannot do fails the test that asked for it: functions panic, and say what was tried and what the
+//! program answered. A peer that is not installed is such a failure, never a reason to skip; `scripts/install-peers`
+//! installs them.
+
+// Panicking with a full account is what this crate is for; it never sees data from outside the test machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod clock;
+mod config;
+mod etype;
+mod kdc;
+pub mod mint;
+pub mod pair;
+mod paths;
+mod peers;
+mod process;
+mod realm;
+mod rng;
+
+pub use clock::Clock;
+pub use config::Config;
+pub use etype::Etype;
+pub use kdc::Kdc;
+pub use peers::{Library, Peers};
+pub use process::{Finished, Process, run};
+pub use realm::{Env, Realm};
+pub use rng::TestRng;

@@ -1,0 +1,228 @@
+//! A throwaway realm.
+
+use crate::etype::names;
+use crate::kdc::unique_file;
+use crate::{Clock, Config, Etype, Finished, Kdc, Process, paths};
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Environment variables for a program, ready for [`Command::envs`].
+pub type Env = Vec<(String, OsString)>;
+
+/// An MIT realm in a temporary folder, with its KDC running. Everything is gone when it is dropped.
+///
+/// Service keys come from a text that is derived from the service's name and salted with the realm alone, so that
+/// [`add_alias`](Self::add_alias) can give two principals one key.
+pub struct Realm {
+    name: String,
+    kdc: Kdc,
+    krb5_conf: PathBuf,
+    kdc_conf: PathBuf,
+    // Last, so that the KDC has ended when its folder goes.
+    folder: TempDir,
+}
+
+/// No administration command takes a tenth of this, but machines that run tests are busy.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+impl Realm {
+    /// Makes the realm `name` and starts its KDC.
+    ///
+    /// # Panics
+    /// If MIT's KDC programs are not installed or do not work.
+    #[must_use]
+    #[track_caller]
+    pub fn new(name: &str) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("countersign-realm-").tempdir().expect("a temporary folder");
+        let krb5_conf =
+            unique_file(folder.path(), "krb5-", &crate::config::krb5_conf(name, 0, &Config::default()));
+        let kdc_conf = unique_file(folder.path(), "kdc-", &crate::config::kdc_conf(name, folder.path(), 0));
+        let mut create = Command::new(paths::program("kdb5_util"));
+        create.args(["-r", name, "-P", "master", "create", "-s"]);
+        create.env("KRB5_CONFIG", krb5_conf).env("KRB5_KDC_PROFILE", &kdc_conf);
+        crate::run(&mut create, DEADLINE).expect_success();
+        let kdc = Kdc::start(name, folder.path(), None);
+        Self { name: name.to_owned(), krb5_conf: kdc.config(&Config::default()), kdc, kdc_conf, folder }
+    }
+
+    /// The realm's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The realm's folder, where a test may put files of its own.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The realm's KDC.
+    #[must_use]
+    pub const fn kdc(&self) -> &Kdc {
+        &self.kdc
+    }
+
+    /// A second KDC over the same accounts whose clock is `clock`. Tickets got from it, by clients with the same clock
+    /// and a configuration from [`Kdc::config`], lie in its time: not yet valid, or expired, by this machine's.
+    #[must_use]
+    #[track_caller]
+    pub fn kdc_at(&self, clock: Clock) -> Kdc {
+        Kdc::start(&self.name, self.folder(), Some(clock))
+    }
+
+    /// The variables that make any program use this realm and nothing of the machine's own configuration.
+    #[must_use]
+    pub fn env(&self) -> Env {
+        vec![
+            ("KRB5_CONFIG".into(), self.krb5_conf.clone().into()),
+            ("KRB5_KDC_PROFILE".into(), self.kdc_conf.clone().into()),
+            ("KRB5CCNAME".into(), prefixed("FILE:", &self.folder().join("no-ccache"))),
+            ("KRB5_KTNAME".into(), prefixed("FILE:", &self.folder().join("no-keytab"))),
+            ("KRB5_CLIENT_KTNAME".into(), prefixed("FILE:", &self.folder().join("no-client-keytab"))),
+            ("KRB5RCACHEDIR".into(), self.folder().into()),
+            ("TZ".into(), "UTC".into()),
+        ]
+    }
+
+    /// [`env`](Self::env) for a client whose tickets are in `ccache`.
+    #[must_use]
+    pub fn client_env(&self, ccache: &Path) -> Env {
+        with(self.env(), "KRB5CCNAME", prefixed("FILE:", ccache))
+    }
+
+    /// [`env`](Self::env) for a service whose keys are in `keytab`.
+    #[must_use]
+    pub fn service_env(&self, keytab: &Path) -> Env {
+        with(self.env(), "KRB5_KTNAME", prefixed("FILE:", keytab))
+    }
+
+    /// A krb5.conf of this realm with other settings, to be given as KRB5_CONFIG over one of the environments above.
+    #[must_use]
+    pub fn config(&self, config: &Config) -> PathBuf {
+        self.kdc.config(config)
+    }
+
+    /// Adds a user, with keys of the four default etypes.
+    #[track_caller]
+    pub fn add_user(&self, user: &str, password: &str) {
+        self.kadmin(&["addprinc", "-pw", password, user]);
+    }
+
+    /// Adds a service (`CLASS/HOST`) with a key of each of `etypes`, kvno 1.
+    #[track_caller]
+    pub fn add_service(&self, spn: &str, etypes: &[Etype]) {
+        self.add_alias(spn, spn, etypes);
+    }
+
+    /// Adds the service `alias` with the keys that `add_service(spn, etypes)` gives `spn`: tickets for it can be
+    /// decrypted with a keytab that knows `spn` only.
+    #[track_caller]
+    pub fn add_alias(&self, alias: &str, spn: &str, etypes: &[Etype]) {
+        let password = format!("the key of {spn}");
+        self.kadmin(&["addprinc", "-pw", &password, "-e", &names(etypes, ":onlyrealm", ","), alias]);
+    }
+
+    /// Gives a service new random keys of `etypes` under the next kvno; the KDC keeps the old ones, and new tickets are
+    /// for the new.
+    #[track_caller]
+    pub fn rekey(&self, spn: &str, etypes: &[Etype]) {
+        self.kadmin(&["cpw", "-randkey", "-keepold", "-e", &names(etypes, ":normal", ","), spn]);
+    }
+
+    /// Says which session keys the KDC may issue for a service, best first. Without it MIT issues SHA-1 session keys even
+    /// for a service with SHA-2 keys.
+    #[track_caller]
+    pub fn set_session_enctypes(&self, spn: &str, etypes: &[Etype]) {
+        self.kadmin(&["setstr", spn, "session_enctypes", &names(etypes, "", " ")]);
+    }
+
+    /// Adds all keys of a service, as they are now, to the keytab at `path`.
+    #[track_caller]
+    pub fn ktadd(&self, spn: &str, path: &Path) {
+        let path = path.to_str().expect("a path of a test is UTF-8");
+        self.kadmin(&["ktadd", "-norandkey", "-k", path, spn]);
+    }
+
+    /// A new keytab with all keys of `spns`.
+    #[must_use]
+    #[track_caller]
+    pub fn keytab(&self, spns: &[&str]) -> PathBuf {
+        let path = unique_file(self.folder(), "keytab-", "");
+        // kadmin takes an empty file for a damaged keytab, none at all for a new one.
+        std::fs::remove_file(&path).expect("the realm's folder is writable");
+        for spn in spns {
+            self.ktadd(spn, &path);
+        }
+        path
+    }
+
+    /// Gets a ticket-granting ticket into a new credential cache and returns its path. `options` go to kinit: `-l 60s`
+    /// (lifetime), `-s 1h` (postdated), `-f` (forwardable), `-E` (enterprise name), `-S CLASS/HOST` (this service's ticket
+    /// instead).
+    #[track_caller]
+    pub fn kinit(&self, user: &str, password: &str, options: &[&str]) -> PathBuf {
+        self.kinit_as(&self.env(), user, password, options)
+    }
+
+    /// [`kinit`](Self::kinit) with another environment, for another clock or configuration.
+    #[track_caller]
+    pub fn kinit_as(&self, env: &Env, user: &str, password: &str, options: &[&str]) -> PathBuf {
+        let ccache = unique_file(self.folder(), "ccache-", "");
+        let mut command = Command::new(paths::program("kinit"));
+        command.envs(env.iter().cloned()).args(options).arg("-c").arg(&ccache).arg(user);
+        let mut kinit = Process::start(&mut command);
+        let mut stdin = kinit.stdin().expect("a process has one stdin");
+        writeln!(stdin, "{password}").expect("kinit reads the password");
+        drop(stdin);
+        kinit.finish(DEADLINE).expect_success();
+        ccache
+    }
+
+    /// Gets a ticket for a service into `ccache`. `options` go to kvno: `-e ETYPE` asks for a session key of that etype.
+    #[track_caller]
+    pub fn kvno(&self, spn: &str, ccache: &Path, options: &[&str]) {
+        self.kvno_as(&self.env(), spn, ccache, options);
+    }
+
+    /// [`kvno`](Self::kvno) with another environment, for another clock or configuration.
+    #[track_caller]
+    pub fn kvno_as(&self, env: &Env, spn: &str, ccache: &Path, options: &[&str]) {
+        let mut command = Command::new(paths::program("kvno"));
+        command.envs(env.iter().cloned()).args(options).arg("-c").arg(ccache).arg(spn);
+        crate::run(&mut command, DEADLINE).expect_success();
+    }
+
+    /// What `klist -e -f` says of `ccache`: tickets with their flags, times and etypes.
+    #[must_use]
+    #[track_caller]
+    pub fn klist(&self, ccache: &Path) -> String {
+        let mut command = Command::new(paths::program("klist"));
+        command.envs(self.env()).arg("-ef").arg(ccache);
+        crate::run(&mut command, DEADLINE).expect_success().text()
+    }
+
+    #[track_caller]
+    fn kadmin(&self, arguments: &[&str]) -> Finished {
+        let mut command = Command::new(paths::program("kadmin.local"));
+        command.envs(self.env()).args(["-r", &self.name]).args(arguments);
+        crate::run(&mut command, DEADLINE).expect_success()
+    }
+}
+
+fn prefixed(prefix: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(prefix);
+    text.push(path);
+    text
+}
+
+fn with(mut env: Env, name: &str, value: impl AsRef<OsStr>) -> Env {
+    env.retain(|(known, _)| known != name);
+    env.push((name.to_owned(), value.as_ref().to_owned()));
+    env
+}
