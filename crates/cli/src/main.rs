@@ -1,0 +1,26 @@
+//! The `countersign` program: it reads arguments and prints; the work is done in the libraries.
+
+mod args;
+mod connect;
+mod exit;
+mod report;
+mod serve;
+mod sources;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let ended = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Connect(arguments) => connect::run(&arguments),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => {
+            report::line(&format!("countersign: {refusal}"));
+            exit::code(&refusal)
+        }
+    }
+}

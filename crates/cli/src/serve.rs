@@ -1,0 +1,160 @@
+//! `countersign serve`: accept, authenticate, echo.
+
+use crate::args::{Framing, ServeArguments};
+use crate::{report, sources};
+use countersign::audit::{AuditFile, Record};
+use countersign::proto::context::Acceptor;
+use countersign::proto::error::{Fault, Refusal, code};
+use countersign::proto::krb5::facts::Facts;
+use countersign::proto::policy::AcceptorPolicy;
+use countersign::tokio::{Receiving, Sending, accept};
+use countersign::{Service, ServiceConfig, files};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// What every connection needs.
+struct Server {
+    service: Service,
+    audit: Option<AuditFile>,
+}
+
+/// Serves until the process is ended.
+pub(crate) fn run(arguments: &ServeArguments) -> Result<(), Refusal> {
+    let server = Arc::new(Server::new(arguments)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| listen_failed("the program's own event loop", &error))?;
+    runtime.block_on(serve(server, &arguments.listen))
+}
+
+impl Server {
+    fn new(arguments: &ServeArguments) -> Result<Self, Refusal> {
+        // The one framing there is so far; a second will make its codec here.
+        let Framing::Dword = arguments.framing;
+        let keytab = sources::keytab(arguments.keytab.as_deref())?;
+        let keys = files::service_keys(&keytab)?;
+        let mut config = ServiceConfig::new(Acceptor::new(keys, policy(arguments)?));
+        config.handshake_deadline = Duration::from_secs(arguments.handshake_deadline);
+        config.max_message = usize::try_from(arguments.max_message).unwrap_or(usize::MAX);
+        let audit = arguments.audit.as_deref().map(AuditFile::open).transpose()?;
+        Ok(Self { service: Service::new(config), audit })
+    }
+
+    fn record(&self, record: &Record) {
+        if let Some(Err(refusal)) = self.audit.as_ref().map(|audit| audit.append(record)) {
+            report::line(&refusal.to_string());
+        }
+    }
+}
+
+fn policy(arguments: &ServeArguments) -> Result<AcceptorPolicy, Refusal> {
+    let mut policy = AcceptorPolicy::default();
+    policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
+    policy.clock_skew = Duration::from_secs(arguments.clock_skew);
+    policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
+    policy.require_channel_bindings = arguments.require_channel_bindings;
+    for principal in &arguments.accept_principal {
+        policy.accept_principals.push(sources::principal_with_realm(principal, "--accept-principal")?);
+    }
+    if arguments.allow_no_mutual {
+        policy.dangerous().allow_no_mutual();
+    }
+    if arguments.ignore_transited {
+        policy.dangerous().ignore_transited();
+    }
+    Ok(policy)
+}
+
+async fn serve(server: Arc<Server>, addresses: &[SocketAddr]) -> Result<(), Refusal> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(
+            TcpListener::bind(address).await.map_err(|error| listen_failed(&address.to_string(), &error))?,
+        );
+    }
+    report::line("replays are remembered until restart only: the replay store is in memory");
+    let mut loops = JoinSet::new();
+    for listener in listeners {
+        announce(&listener)?;
+        loops.spawn(accept_clients(server.clone(), listener));
+    }
+    while loops.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Tells on standard output that the listener is ready, with the port as bound.
+fn announce(listener: &TcpListener) -> Result<(), Refusal> {
+    let told = listener.local_addr().and_then(|address| {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(format!("listening on {address}\n").as_bytes())?;
+        stdout.flush()
+    });
+    told.map_err(|error| listen_failed("standard output", &error))
+}
+
+fn listen_failed(what: &str, error: &io::Error) -> Refusal {
+    Refusal::new(code::LISTEN_FAILED, format!("{what} ({error})"), "nowhere else to listen")
+}
+
+/// How long accepting rests when the system has no descriptor left: some will come back.
+const REST: Duration = Duration::from_millis(50);
+
+async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                tokio::spawn(attend(server.clone(), socket, peer));
+            }
+            Err(error) => {
+                report::line(&format!("cannot accept a connection: {error}"));
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// One client, from its connection to its end.
+async fn attend(server: Arc<Server>, socket: TcpStream, peer: SocketAddr) {
+    let began = Instant::now();
+    // Small answers must not wait for more to come; if the system refuses, they do.
+    let _ = socket.set_nodelay(true);
+    let session = match accept(&server.service, socket, peer.ip()).await {
+        Ok(session) => session,
+        Err(failure) => {
+            server.record(&Record::refused(peer, &failure, began.elapsed()));
+            report::line(&format!("{peer} refused: {}", failure.refusal));
+            return;
+        }
+    };
+    let facts = session.facts().clone();
+    server.record(&Record::accepted(peer, &facts, began.elapsed()));
+    report::line(&format!(
+        "{peer} accepted: {} for {} by kerberos {}",
+        facts.client, facts.service, facts.message_etype
+    ));
+    let (sending, receiving) = session.into_split();
+    if let Err(refusal) = echo(sending, receiving).await {
+        end_broken(&server, peer, &facts, &refusal, began.elapsed());
+    }
+}
+
+/// Sends every message back, the mark of the end too; a connection that ends between two messages has ended well.
+async fn echo(mut sending: Sending<TcpStream>, mut receiving: Receiving<TcpStream>) -> Result<(), Refusal> {
+    loop {
+        match receiving.receive().await {
+            Ok(message) => sending.send(message.unwrap_or_default()).await?,
+            Err(refusal) if refusal.code() == code::END_UNMARKED => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+}
+
+fn end_broken(server: &Server, peer: SocketAddr, facts: &Facts, refusal: &Refusal, lasted: Duration) {
+    if refusal.code().fault() != Fault::Environment {
+        server.record(&Record::broken(peer, facts, refusal, lasted));
+    }
+    report::line(&format!("{peer} ended: {refusal}"));
+}

@@ -1,0 +1,27 @@
+//! Mutually authenticated, sealed connections: a service knows who its client is, and the client knows that it reached
+//! the real service, before a byte of application data flows.
+//!
+//! The protocols are in [`countersign_proto`], which touches no socket; here are the sockets. A [`Service`] accepts and a
+//! [`Client`] connects, over [`tokio`] or [`blocking`] streams, with one engine under both.
+
+pub mod audit;
+pub mod blocking;
+pub mod client;
+pub mod files;
+pub mod framing;
+pub mod limits;
+pub mod replay;
+pub mod service;
+pub mod tokio;
+
+mod ambient;
+mod handshake;
+mod session;
+
+pub use client::{Client, ClientConfig};
+pub use countersign_proto as proto;
+pub use handshake::Failure;
+pub use service::{Service, ServiceConfig};
+pub use session::DEFAULT_MAX_MESSAGE;
+
+pub use countersign_proto::error::{Code, Refusal};

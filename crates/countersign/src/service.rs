@@ -1,0 +1,109 @@
+//! A service: its keys and policy, what it remembers, whom it lets in, and what bounds it.
+
+use crate::ambient;
+use crate::files;
+use crate::limits::{Admission, HandshakeLimits};
+use crate::replay::{MemoryReplayStore, ReplayStore};
+use crate::session::DEFAULT_MAX_MESSAGE;
+use countersign_proto::context::Acceptor;
+use countersign_proto::error::Refusal;
+use countersign_proto::krb5::facts::Facts;
+use countersign_proto::policy::AcceptorPolicy;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a whole handshake may take where nothing is said.
+pub const DEFAULT_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Entries that a replay store in memory holds where nothing is said: about 1,500 handshakes a second for the 11 minutes
+/// that each is remembered with the default skew.
+pub const DEFAULT_REPLAY_CAPACITY: usize = 1_000_000;
+
+/// Says whether a client that proved who it is may come in; the refusal is for the log, the client learns a bare error.
+pub type Authorizer = dyn Fn(&Facts) -> Result<(), Refusal> + Send + Sync;
+
+/// Everything that a service is made of.
+pub struct ServiceConfig {
+    /// Keys and policy.
+    pub acceptor: Acceptor,
+    /// Remembers authenticators. Services that share a key must share it.
+    pub replay: Arc<dyn ReplayStore>,
+    /// Bounds on handshakes that are open at once.
+    pub limits: HandshakeLimits,
+    /// How long a whole handshake may take.
+    pub handshake_deadline: Duration,
+    /// Longest plaintext of one message, in bytes.
+    pub max_message: usize,
+    /// Says who may come in.
+    pub authorize: Box<Authorizer>,
+}
+
+impl ServiceConfig {
+    /// The defaults of DESIGN section 5 around these keys and this policy: a replay store in memory, every client that
+    /// proves itself let in.
+    #[must_use]
+    pub fn new(acceptor: Acceptor) -> Self {
+        let skew = acceptor.policy().clock_skew;
+        Self {
+            replay: Arc::new(MemoryReplayStore::new(DEFAULT_REPLAY_CAPACITY, skew, &mut ambient::rng())),
+            acceptor,
+            limits: HandshakeLimits::default(),
+            handshake_deadline: DEFAULT_HANDSHAKE_DEADLINE,
+            max_message: DEFAULT_MAX_MESSAGE,
+            authorize: Box::new(|_| Ok(())),
+        }
+    }
+}
+
+/// A service that accepts clients. Cheap to clone: all clones are the same service.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    config: ServiceConfig,
+    admission: Admission,
+}
+
+impl Service {
+    /// A service of these parts.
+    #[must_use]
+    pub fn new(config: ServiceConfig) -> Self {
+        Self(Arc::new(Inner { admission: Admission::new(config.limits), config }))
+    }
+
+    /// A service with the keys of a keytab and every default.
+    ///
+    /// # Errors
+    /// If the keytab cannot be read, or holds no key that can be used.
+    pub fn from_keytab(path: impl AsRef<Path>) -> Result<Self, Refusal> {
+        let keys = files::service_keys(path.as_ref())?;
+        Ok(Self::new(ServiceConfig::new(Acceptor::new(keys, AcceptorPolicy::default()))))
+    }
+
+    /// Keys and policy.
+    #[must_use]
+    pub fn acceptor(&self) -> &Acceptor {
+        &self.0.config.acceptor
+    }
+
+    pub(crate) fn replay_store(&self) -> &dyn ReplayStore {
+        &*self.0.config.replay
+    }
+
+    pub(crate) fn authorize(&self, facts: &Facts) -> Result<(), Refusal> {
+        (self.0.config.authorize)(facts)
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.0.admission
+    }
+
+    pub(crate) fn handshake_deadline(&self) -> Duration {
+        self.0.config.handshake_deadline
+    }
+
+    pub(crate) fn max_message(&self) -> usize {
+        self.0.config.max_message
+    }
+}

@@ -1,0 +1,30 @@
+//! Messages after the handshake, without the socket: each in a frame, each protected.
+
+mod inbound;
+mod outbound;
+
+pub(crate) use inbound::Inbound;
+pub(crate) use outbound::Outbound;
+
+use crate::handshake::Agreed;
+use countersign_proto::error::{Refusal, code};
+use countersign_proto::krb5::facts::Facts;
+use std::io;
+
+/// Longest plaintext of one message where nothing is said, in bytes (DESIGN section 5).
+pub const DEFAULT_MAX_MESSAGE: usize = 1 << 20;
+
+/// The two directions of a context that a handshake led to.
+pub(crate) fn begin(agreed: Agreed, max_message: usize) -> (Facts, Outbound, Inbound) {
+    let (facts, sender, receiver) = agreed.context.into_parts();
+    (facts, Outbound::new(sender, max_message), Inbound::new(receiver, agreed.reader, max_message))
+}
+
+/// A failure of the network after the handshake.
+pub(crate) fn failed(doing: &str, error: &io::Error) -> Refusal {
+    Refusal::new(
+        code::CONNECTION_FAILED,
+        format!("an error while {doing} ({error})"),
+        "a connection to go on with",
+    )
+}
