@@ -1,11 +1,11 @@
 //! An initiator and an acceptor in one memory, with clocks that tests set and tokens that tests may alter on the way.
 
-use crate::mint::Mint;
+use crate::mint::{ApReq, Mint};
 use crate::rng::TestRng;
 use countersign_proto::context::{
     Acceptor, AcceptorStep, AwaitReply, AwaitToken, Initiator, InitiatorStep, Rejected, SecurityContext,
 };
-use countersign_proto::error::{Refusal, code};
+use countersign_proto::error::{Code, Refusal, code};
 use countersign_proto::gss::framing::{self, TokenId};
 use countersign_proto::krb5::msg::krb_error::KrbError;
 use countersign_proto::krb5::msg::principal::Principal;
@@ -14,6 +14,22 @@ use countersign_proto::policy::{AcceptorPolicy, InitiatorPolicy};
 use countersign_proto::time::Timestamp;
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// The acceptor's default policy with changes.
+#[must_use]
+pub fn acceptor_policy(change: impl FnOnce(&mut AcceptorPolicy)) -> AcceptorPolicy {
+    let mut policy = AcceptorPolicy::default();
+    change(&mut policy);
+    policy
+}
+
+/// The initiator's default policy with changes.
+#[must_use]
+pub fn initiator_policy(change: impl FnOnce(&mut InitiatorPolicy)) -> InitiatorPolicy {
+    let mut policy = InitiatorPolicy::default();
+    change(&mut policy);
+    policy
+}
 
 /// A replay store that remembers everything for ever.
 #[derive(Clone, Default, Debug)]
@@ -83,6 +99,21 @@ impl Service {
         self.offer_to(self.acceptor.begin(), token)
     }
 
+    /// Offers `request` to a new handshake, which must refuse it with `code`, tell the peer `error_code` in a KRB-ERROR
+    /// that names the service as the ticket does, and tell it nothing else.
+    ///
+    /// # Panics
+    /// If anything of that is not so.
+    pub fn refuses(&mut self, request: &ApReq, code: Code, error_code: i32) -> Rejected {
+        let (rejected, sent) = self.offer(&request.token()).refused();
+        assert_eq!(rejected.refusal.code(), code, "{}", rejected.refusal);
+        let service = request.ticket.service.clone();
+        assert_eq!(rejected.claimed_service, Some(service.clone()));
+        let expected = Told { error_code, service, stime: self.now, e_text: None, e_data: None };
+        assert_eq!(told(&sent), expected);
+        rejected
+    }
+
     /// Offers `token` to a handshake that waits for one.
     pub fn offer_to(&mut self, state: AwaitToken, token: &[u8]) -> Offered {
         let mut sent = Vec::new();
@@ -107,7 +138,6 @@ impl Offered {
     ///
     /// # Panics
     /// If the token was not accepted.
-    #[must_use]
     pub fn accepted(self) -> (SecurityContext, Vec<u8>) {
         match self {
             Self::Accepted { context, sent } => (*context, sent),
@@ -120,7 +150,6 @@ impl Offered {
     ///
     /// # Panics
     /// If the token was not refused.
-    #[must_use]
     pub fn refused(self) -> (Rejected, Vec<u8>) {
         match self {
             Self::Refused { rejected, sent } => (*rejected, sent),
@@ -133,7 +162,6 @@ impl Offered {
     ///
     /// # Panics
     /// If the handshake is over.
-    #[must_use]
     pub fn again(self) -> (AwaitToken, Vec<u8>) {
         match self {
             Self::Again { state, sent } => (state, sent),
@@ -290,7 +318,10 @@ impl Pair {
                 Offered::Again { state, sent } => {
                     acceptor = state;
                     let Some(token) = carry(Direction::ToInitiator, sent) else {
-                        return (Err(initiator.abandon("the connection was cut")), Err(acceptor.abandon(cut())));
+                        return (
+                            Err(initiator.abandon("the connection was cut")),
+                            Err(acceptor.abandon(cut())),
+                        );
                     };
                     request = Vec::new();
                     let step =
@@ -307,8 +338,12 @@ impl Pair {
                 None => Err(initiator.abandon("the connection was cut")),
                 Some(token) => {
                     let mut more = Vec::new();
-                    let step = initiator.token(&token, self.initiator_now, &mut self.initiator_rng, &mut more);
-                    ended(step).map_or_else(|end| end, |state| Err(state.abandon("nobody is left to answer a retry")))
+                    let step =
+                        initiator.token(&token, self.initiator_now, &mut self.initiator_rng, &mut more);
+                    ended(step).map_or_else(
+                        |end| end,
+                        |state| Err(state.abandon("nobody is left to answer a retry")),
+                    )
                 }
             };
             return (initiator, end);

@@ -1,11 +1,13 @@
 //! What a KDC and a client would make, made by hand: tickets, keytabs, credential caches and AP-REQs in which every
 //! field can be set, right or wrong, so that each check of an acceptor or initiator can be hit alone.
 
+mod ap_rep;
 mod ap_req;
 pub mod authorization_data;
 mod files;
 mod ticket;
 
+pub use ap_rep::ApRep;
 pub use ap_req::{ApReq, Authenticator, RawChecksum, gss_checksum};
 pub use files::{ccache_bytes, keytab_bytes};
 pub use ticket::{RawKey, Ticket};
@@ -95,7 +97,7 @@ impl Mint {
             service: self.service.clone(),
             key: self.service_key(),
             etype: self.ticket_etype.wire(),
-            kvno: Some(self.kvno),
+            kvno: Some(self.kvno.into()),
             flags: TicketFlags::PRE_AUTHENT,
             written_session_key: RawKey::of(&session_key),
             session_key,
@@ -137,6 +139,20 @@ impl Mint {
                 appended: Vec::new(),
             },
             seed: 1,
+        }
+    }
+
+    /// The AP-REP that answers `request`, with a subkey and a sequence number.
+    #[must_use]
+    pub fn ap_rep(&self, request: &ApReq) -> ApRep {
+        ApRep {
+            ctime: request.authenticator.ctime,
+            subkey: Some(RawKey::of(&self.key(&self.service, 0, self.session_etype))),
+            seq_number: Some(0x4321),
+            appended: Vec::new(),
+            key: request.ticket.session_key.clone(),
+            usage: KeyUsage::AP_REP,
+            etype: request.ticket.session_key.etype().wire(),
         }
     }
 

@@ -2,7 +2,6 @@ use crate::rng::TestRng;
 use countersign_proto::crypto::{Key, KeyUsage};
 use countersign_proto::der::{Writer, tag};
 use countersign_proto::krb5::msg::PVNO;
-use countersign_proto::krb5::msg::encrypted_data::EncryptedData;
 use countersign_proto::krb5::msg::encryption_key::EncryptionKeyRef;
 use countersign_proto::krb5::msg::principal::Principal;
 use countersign_proto::krb5::msg::ticket::TicketFlags;
@@ -39,7 +38,7 @@ pub struct Ticket {
     /// The number written as the etype of that key.
     pub etype: i32,
     /// The number written as the version of that key.
-    pub kvno: Option<u32>,
+    pub kvno: Option<i64>,
     /// Flags.
     pub flags: TicketFlags,
     /// The session key as it is used by the client.
@@ -78,17 +77,25 @@ impl Ticket {
     pub fn encode(&self) -> Vec<u8> {
         let mut cipher = Vec::new();
         self.key.cipher(KeyUsage::TICKET).seal(&mut TestRng::new(7), &self.encode_part(), &mut cipher);
-        let enc_part = EncryptedData { etype: self.etype, kvno: self.kvno, cipher: &cipher };
         let mut out = Vec::new();
         Writer::new(&mut out).constructed(tag::application(1), |ticket| {
             ticket.sequence(|fields| {
                 fields.field(0, |field| field.integer(PVNO));
                 fields.field(1, |field| self.service.write_realm(field));
                 fields.field(2, |field| self.service.write_name(field));
-                fields.field(3, |field| enc_part.write(field));
+                fields.field(3, |field| field.sequence(|data| self.encrypted_data(data, &cipher)));
             });
         });
         out
+    }
+
+    /// Written here and not by proto, whose kvno is never negative.
+    fn encrypted_data(&self, data: &mut Writer<'_>, cipher: &[u8]) {
+        data.field(0, |field| field.integer(self.etype.into()));
+        if let Some(kvno) = self.kvno {
+            data.field(1, |field| field.integer(kvno));
+        }
+        data.field(2, |field| field.octets(cipher));
     }
 
     /// The EncTicketPart, encoded and not sealed, with what is appended.

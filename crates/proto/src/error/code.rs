@@ -285,7 +285,7 @@ codes! {
         "set both clocks (NTP)";
 
     5001 MESSAGE_MALFORMED PeerMisbehaved None,
-        "A protected message is not a token of RFC 4121.",
+        "A protected message is not a token of RFC 4121 (or of RFC 4757, with RC4).",
         "the peer sends something else than protected messages: check that both ends use the same framing";
     5002 MESSAGE_INTEGRITY PeerMisbehaved None,
         "A protected message was altered, or made with another key.",

@@ -188,7 +188,8 @@ impl ServiceKeys {
         if versions.is_empty() {
             return Absence::Principal;
         }
-        if !accepted.is_empty() && !self.named(claim).any(|key| accepted.contains(&key.principal)) {
+        let mut names = self.held_of(&claim.service).map(|(principal, ..)| principal);
+        if !accepted.is_empty() && !names.any(|principal| accepted.contains(principal)) {
             return Absence::NotAccepted;
         }
         let mut of_kvno = versions.iter().filter(|(kvno, _)| has_kvno(*kvno, claim.kvno)).peekable();
@@ -202,12 +203,14 @@ impl ServiceKeys {
     }
 
     fn versions(&self, principal: &Principal) -> impl Iterator<Item = (u32, i32)> {
+        self.held_of(principal).map(|(_, kvno, etype)| (kvno, etype))
+    }
+
+    /// Every key of `principal`, or of one equal but for case, that can be used or not: whose, its kvno and etype.
+    fn held_of(&self, principal: &Principal) -> impl Iterator<Item = (&Principal, u32, i32)> {
         let usable = self.keys.iter().map(|key| (&key.principal, key.kvno, key.etype.wire()));
         let unusable = self.unusable.iter().map(|(principal, kvno, etype)| (principal, *kvno, *etype));
-        usable
-            .chain(unusable)
-            .filter(|(held, ..)| held.eq_ignoring_case(principal))
-            .map(|(_, kvno, etype)| (kvno, etype))
+        usable.chain(unusable).filter(|(held, ..)| held.eq_ignoring_case(principal))
     }
 
     /// The keys that are held of `principal` in words: `kvno 13 aes256-cts-hmac-sha1-96, kvno 12 … in the keytab`; if none, the

@@ -1,6 +1,7 @@
 //! The GSS checksum in the authenticator: flags and channel bindings.
 
 use super::error::AcceptError;
+use crate::crypto::Etype;
 use crate::gss::authenticator_checksum::{CKSUMTYPE, GssChecksum};
 use crate::gss::{BindingsHash, GssFlags};
 use crate::krb5::facts::BindingsState;
@@ -68,10 +69,12 @@ pub(super) fn compare(
     Ok(BindingsCompared(BindingsState::AbsentAtInitiator))
 }
 
-/// The flags that are granted of those asked for; mutual authentication must be among them, or given up by policy.
+/// The flags that are granted of those asked for; mutual authentication must be among them, or given up by policy. With
+/// RC4 it cannot be given up: both directions would begin at the same number, and so with the same key stream.
 pub(super) fn grant(
     client: &Principal,
     asked: GssFlags,
+    message_etype: Etype,
     policy: &AcceptorPolicy,
 ) -> Result<(GssFlags, Option<Waiver>), AcceptError> {
     if asked.contains(GssFlags::DCE_STYLE) {
@@ -81,7 +84,7 @@ pub(super) fn grant(
     if granted.contains(GssFlags::MUTUAL) {
         return Ok((granted, None));
     }
-    if policy.gives_up(Waiver::AllowNoMutual) {
+    if policy.gives_up(Waiver::AllowNoMutual) && !message_etype.is_weak() {
         return Ok((granted, Some(Waiver::AllowNoMutual)));
     }
     Err(AcceptError::MutualNotRequested { client: client.clone(), flags: asked.to_string() })

@@ -82,11 +82,11 @@ impl<'t> Request<'t> {
         let extensions = authenticator::extensions(&client, authenticator.authorization_data.as_ref())?;
         let bindings = checksum::compare(&client, &gss.bindings, extensions.asserts_channel_binding, policy)?;
         authenticator::check_target(&client, extensions.target.as_deref(), served(keys, policy))?;
-        let (flags, waiver) = checksum::grant(&client, gss.flags, policy)?;
-        waivers.extend(waiver);
         let subkey = authenticator::subkey(&client, claimed, &authenticator, policy)?;
-
         let initiator_key = subkey.unwrap_or_else(|| session_key.clone());
+        let (flags, waiver) = checksum::grant(&client, gss.flags, initiator_key.etype(), policy)?;
+        waivers.extend(waiver);
+
         let facts = Facts {
             client: client.clone(),
             service,
@@ -122,17 +122,19 @@ fn served<'a>(keys: &'a ServiceKeys, policy: &'a AcceptorPolicy) -> impl Iterato
     of_keys.into_iter().flatten().chain(&policy.accept_principals)
 }
 
-/// Etype of the acceptor's subkey (RFC 4537): the first of our permitted list that the initiator named or used.
+/// Etype of the acceptor's subkey (RFC 4537): the first of our permitted list that the initiator named or used, if it is
+/// one of AES. Tokens of RC4 do not say whose key they are made with, and initiators take their own for granted.
 fn choose_subkey_etype(
     policy: &AcceptorPolicy,
     named: &[Etype],
     session_key: &Key,
     initiator_key: &Key,
-) -> Etype {
+) -> Option<Etype> {
     let taken = |etype: &&Etype| {
         named.contains(etype) || **etype == session_key.etype() || **etype == initiator_key.etype()
     };
-    policy.permitted_enctypes.iter().find(taken).copied().unwrap_or(initiator_key.etype())
+    let mut strong = policy.permitted_enctypes.iter().filter(|etype| !etype.is_weak());
+    strong.find(taken).copied()
 }
 
 struct StatelessProofs {
@@ -146,7 +148,7 @@ pub struct Verified {
     facts: Facts,
     session_key: Key,
     initiator_key: Key,
-    subkey_etype: Etype,
+    subkey_etype: Option<Etype>,
     initiator_seq: u32,
     presented: Presented,
     proofs: StatelessProofs,

@@ -40,22 +40,27 @@ impl Authentic {
         let Self { verified, fresh } = self;
         let mut facts = verified.facts;
         facts.mutual = facts.flags.contains(GssFlags::MUTUAL);
-        let (key, own_seq) = if facts.mutual {
-            let subkey = Key::generate(verified.subkey_etype, rng);
-            let own_seq = initial_sequence_number(rng);
+        let (subkey, own_seq) = if facts.mutual {
+            let subkey = verified.subkey_etype.map(|etype| Key::generate(etype, rng));
+            let own_seq = match &subkey {
+                Some(_) => initial_sequence_number(rng),
+                None => far_from(verified.initiator_seq),
+            };
             let answer =
-                ApRepAnswer { ctime: verified.presented.ctime, subkey: &subkey, seq_number: own_seq };
+                ApRepAnswer { ctime: verified.presented.ctime, subkey: subkey.as_ref(), seq_number: own_seq };
             answer.write(&verified.session_key, rng, out);
             (subkey, own_seq)
         } else {
             // Without an AP-REP the two directions begin at the same number (RFC 4121 section 4.2.1, as MIT does it).
-            (verified.initiator_key, verified.initiator_seq)
+            (None, verified.initiator_seq)
         };
+        let acceptor_subkey = subkey.is_some();
+        let key = subkey.unwrap_or(verified.initiator_key);
         facts.message_etype = key.etype();
         let protection = Protection {
             role: Role::Acceptor,
             key,
-            acceptor_subkey: facts.mutual,
+            acceptor_subkey,
             send_seq: own_seq.into(),
             receive_seq: verified.initiator_seq.into(),
         };
@@ -71,9 +76,17 @@ impl Authentic {
     }
 }
 
+/// A first number half the range of 30 bits away: key streams of RC4 depend on key and number alone, and without a
+/// subkey of ours both directions have the same key.
+const fn far_from(initiator_seq: u32) -> u32 {
+    const HALF: u32 = 1 << 29;
+    let far = initiator_seq.wrapping_add(HALF) % (1 << 30);
+    if far == 0 { 1 } else { far }
+}
+
 struct ApRepAnswer<'a> {
     ctime: Timestamp,
-    subkey: &'a Key,
+    subkey: Option<&'a Key>,
     seq_number: u32,
 }
 
@@ -86,7 +99,9 @@ impl ApRepAnswer<'_> {
         let mut plaintext = Secret::new(Vec::with_capacity(ENC_PART_CAPACITY));
         let part = EncApRepPart {
             ctime: self.ctime,
-            subkey: Some(EncryptionKeyRef { etype: self.subkey.etype().wire(), bytes: self.subkey.expose() }),
+            subkey: self
+                .subkey
+                .map(|key| EncryptionKeyRef { etype: key.etype().wire(), bytes: key.expose() }),
             seq_number: Some(self.seq_number),
         };
         part.write(&mut Writer::new(plaintext.expose_mut()));

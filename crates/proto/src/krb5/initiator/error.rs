@@ -84,7 +84,9 @@ impl Explain for InitiateError {
             Self::UnexpectedToken(_) | Self::Malformed { .. } => {
                 "an AP-REQ sent, which one of the two answers".into()
             }
-            Self::KrbError { service, .. } => format!("no more than that code, for a ticket for {service}").into(),
+            Self::KrbError { service, .. } => {
+                format!("no more than that code, for a ticket for {service}").into()
+            }
             Self::Skew { ours, retried, until, .. } => skew_have(*ours, *retried, *until).into(),
             Self::ApRepIntegrity { .. } => {
                 "the session key, which the real service has from our ticket".into()

@@ -62,7 +62,9 @@ impl Explain for MessageError {
 
     fn have(&self) -> Cow<'static, str> {
         match self {
-            Self::Malformed(_) => "the layout of RFC 4121 section 4.2.6, with a key of RC4 that of RFC 4757 section 7".into(),
+            Self::Malformed(_) => {
+                "the layout of RFC 4121 section 4.2.6, with a key of RC4 that of RFC 4757 section 7".into()
+            }
             Self::Integrity => "the key that the handshake agreed on".into(),
             Self::Direction => "the other direction flag as the peer's".into(),
             Self::WrongKeyFlag { flag } => {

@@ -72,13 +72,7 @@ impl Direction {
         let number_base = derive(&bytes, &[0; 4]);
         bytes.iter_mut().for_each(|byte| *byte ^= 0xF0);
         let seal_base = derive(&bytes, &[0; 4]);
-        Self {
-            sent_by,
-            wrap: key.checksum(WRAP_USAGE),
-            mic: key.checksum(MIC_USAGE),
-            number_base,
-            seal_base,
-        }
+        Self { sent_by, wrap: key.checksum(WRAP_USAGE), mic: key.checksum(MIC_USAGE), number_base, seal_base }
     }
 
     /// Makes a wrap token in place; `buffer` is as [`layout`] says.
@@ -267,7 +261,8 @@ const fn frame_len(contents: usize) -> usize {
 /// The same when frame and contents together have `whole` bytes, which for a few numbers cannot be (130 is the first).
 fn frame_len_of_whole(whole: usize) -> Option<usize> {
     let longest = frame_len(usize::MAX);
-    (2..=longest).find(|frame| whole.checked_sub(*frame).is_some_and(|contents| frame_len(contents) == *frame))
+    (2..=longest)
+        .find(|frame| whole.checked_sub(*frame).is_some_and(|contents| frame_len(contents) == *frame))
 }
 
 /// Fills `frame`, which has [`frame_len`] bytes.
@@ -279,3 +274,6 @@ fn write_frame(frame: &mut [u8], contents: usize) {
         more.iter_mut().rev().zip(contents.to_le_bytes()).for_each(|(to, from)| *to = from);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ static void establish(char *service, gss_ctx_id_t *initiator, gss_ctx_id_t *acce
 
 static struct message wrapped(gss_ctx_id_t context, int sealed, gss_buffer_desc plaintext)
 {
-    struct message message = { sealed ? "sealed" : "signed", plaintext.length };
+    struct message message = { .kind = sealed ? "sealed" : "signed", .size = plaintext.length };
     int really = 0;
 
     check(gss_wrap(&minor, context, sealed, GSS_C_QOP_DEFAULT, &plaintext, &really, &message.token), "wrap");
@@ -65,7 +65,7 @@ static struct message wrapped(gss_ctx_id_t context, int sealed, gss_buffer_desc 
 
 static struct message signed_apart(gss_ctx_id_t context, gss_buffer_desc plaintext)
 {
-    struct message message = { "mic", plaintext.length };
+    struct message message = { .kind = "mic", .size = plaintext.length };
 
     check(gss_get_mic(&minor, context, GSS_C_QOP_DEFAULT, &plaintext, &message.token), "get_mic");
     return message;
