@@ -7,10 +7,11 @@ echoes, its own. Exit codes: 0 done, 1 refused by GSS-API, 2 usage, 3 network, 4
 import argparse
 import os
 import socket
-import struct
 import sys
 
 import gssapi
+
+from frames import NETWORK, REFUSED, receive_frame, require, send_frame
 
 FLAGS = {
     "mutual": gssapi.RequirementFlag.mutual_authentication,
@@ -19,7 +20,6 @@ FLAGS = {
     "conf": gssapi.RequirementFlag.confidentiality,
     "integ": gssapi.RequirementFlag.integrity,
 }
-REFUSED, NETWORK, MISMATCH = 1, 3, 4
 
 
 def main():
@@ -99,31 +99,6 @@ def round_trip(stream, context, message, options):
     answer = context.unwrap(receive_frame(stream))
     require(answer.encrypted != options.unsealed, "the reply is not protected as the message was")
     return answer.message
-
-
-def require(condition, text):
-    if not condition:
-        print(text, file=sys.stderr)
-        sys.exit(MISMATCH)
-
-
-def send_frame(stream, token):
-    stream.sendall(struct.pack("<I", len(token)) + token)
-
-
-def receive_frame(stream):
-    (length,) = struct.unpack("<I", receive(stream, 4))
-    return receive(stream, length)
-
-
-def receive(stream, length):
-    data = bytearray()
-    while len(data) < length:
-        part = stream.recv(length - len(data))
-        if not part:
-            raise ConnectionError("the connection was closed where a token was expected")
-        data += part
-    return bytes(data)
 
 
 if __name__ == "__main__":

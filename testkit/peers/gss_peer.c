@@ -7,7 +7,8 @@
  *   gss_peer token SPN FILE [options]           write an initiator's first token to FILE and stop
  *   gss_peer mkreq HOST PORT SPN                send an AP-REQ whose authenticator has no checksum
  *
- * SPN is the text of a Kerberos principal: CLASS/HOST@REALM. Exit codes are in peer.h.
+ * SPN is the text of a Kerberos principal: CLASS/HOST@REALM; where the mechanism is not Kerberos, or not yet chosen,
+ * its realm is left to the library. Exit codes are in peer.h.
  */
 #include "peer.h"
 
@@ -18,7 +19,8 @@
 
 static const char usage[] =
     "usage: gss_peer initiate HOST PORT SPN | accept PORT | token SPN FILE | mkreq HOST PORT SPN, then\n"
-    "  --mech krb5           the mechanism (default: krb5)\n"
+    "  --mech NAME           krb5 (the default) or spnego; with MIT also iakerb and ntlm\n"
+    "  --neg-mechs LIST      what SPNEGO offers or accepts, best first: of krb5,ms-krb5,iakerb,ntlm (MIT)\n"
     "  --flags LIST          exactly these of mutual,replay,sequence,conf,integ,deleg,dce\n"
     "                        (default: mutual,replay,sequence,conf,integ)\n"
     "  --bindings HEX        channel bindings: application data\n"
@@ -39,6 +41,8 @@ static const struct { const char *name; OM_uint32 bit; } flag_names[] = {
 enum { FLAG_COUNT = sizeof flag_names / sizeof flag_names[0], MAX_ETYPES = 16 };
 
 struct options {
+    gss_OID mech;
+    const char *neg_mechs;
     OM_uint32 flags;
     struct gss_channel_bindings_struct bindings_value;
     gss_channel_bindings_t bindings;
@@ -58,6 +62,7 @@ static void send_and_report(const char *host, const char *port, gss_buffer_desc 
 int main(int argc, char **argv)
 {
     struct options options = {
+        .mech = &krb5_mech,
         .flags = GSS_C_MUTUAL_FLAG | GSS_C_REPLAY_FLAG | GSS_C_SEQUENCE_FLAG | GSS_C_CONF_FLAG | GSS_C_INTEG_FLAG,
         .sealed = 1,
     };
@@ -120,7 +125,11 @@ static void read_options(struct options *options, char **arguments)
         if (value == NULL)
             die(EXIT_USAGE, "usage: %s needs a value\n%s", name, usage);
         arguments++;
-        if (strcmp(name, "--flags") == 0) {
+        if (strcmp(name, "--mech") == 0) {
+            options->mech = mech_named(value);
+        } else if (strcmp(name, "--neg-mechs") == 0) {
+            options->neg_mechs = value;
+        } else if (strcmp(name, "--flags") == 0) {
             options->flags = flags_of(value);
         } else if (strcmp(name, "--bindings") == 0) {
             options->bindings_value.application_data = from_hex(value);
@@ -139,64 +148,22 @@ static void read_options(struct options *options, char **arguments)
             options->save_token = value;
         } else if (strcmp(name, "--replay-token") == 0) {
             options->replay_token = value;
-        } else if (strcmp(name, "--mech") != 0 || strcmp(value, "krb5") != 0) {
+        } else {
             die(EXIT_USAGE, "usage: unknown option %s %s\n%s", name, value, usage);
         }
     }
 }
 
-static void print_status(OM_uint32 status, int type)
+static gss_cred_id_t credential_for(const struct options *options, gss_cred_usage_t usage)
 {
-    OM_uint32 minor, more = 0;
-    do {
-        gss_buffer_desc text;
-        if (gss_display_status(&minor, status, type, &krb5_mech, &more, &text) != GSS_S_COMPLETE)
-            return;
-        fprintf(stderr, "%.*s; ", (int)text.length, (char *)text.value);
-        gss_release_buffer(&minor, &text);
-    } while (more != 0);
-}
-
-/* One line on stderr: what was refused, the texts of both codes, and both codes as numbers. */
-static void print_refusal(const char *what, OM_uint32 major, OM_uint32 minor)
-{
-    fprintf(stderr, "refused: %s: ", what);
-    print_status(major, GSS_C_GSS_CODE);
-    print_status(minor, GSS_C_MECH_CODE);
-    fprintf(stderr, "major 0x%08x minor %d\n", major, (int)minor);
-}
-
-static void require(OM_uint32 major, OM_uint32 minor, const char *what)
-{
-    if (GSS_ERROR(major)) {
-        print_refusal(what, major, minor);
-        exit(EXIT_REFUSED);
-    }
-}
-
-static gss_cred_id_t acquire(const struct options *options, gss_cred_usage_t usage)
-{
-    OM_uint32 major, minor;
-    gss_OID_set_desc mechs = { 1, &krb5_mech };
-    gss_cred_id_t credential = GSS_C_NO_CREDENTIAL;
-    major = gss_acquire_cred(&minor, GSS_C_NO_NAME, GSS_C_INDEFINITE, &mechs, usage, &credential, NULL, NULL);
-    require(major, minor, "no credential");
+    gss_cred_id_t credential = acquire(options->mech, options->neg_mechs, usage);
     if (options->etype_count > 0) {
+        OM_uint32 major, minor;
         major = gss_krb5_set_allowable_enctypes(&minor, credential, options->etype_count,
                                                 (krb5_enctype *)options->etypes);
         require(major, minor, "etypes");
     }
     return credential;
-}
-
-static gss_name_t name_of(const char *spn)
-{
-    OM_uint32 major, minor;
-    gss_buffer_desc text = { strlen(spn), (void *)spn };
-    gss_name_t name;
-    major = gss_import_name(&minor, &text, GSS_KRB5_NT_PRINCIPAL_NAME, &name);
-    require(major, minor, spn);
-    return name;
 }
 
 static void print_name(gss_name_t name)
@@ -208,17 +175,26 @@ static void print_name(gss_name_t name)
     gss_release_buffer(&minor, &text);
 }
 
-/* `authenticated INITIATOR to ACCEPTOR etype N flags LIST` on stdout. */
+/* `negotiated MECH`, then `authenticated INITIATOR to ACCEPTOR etype N flags LIST` on stdout. Without
+   Kerberos the acceptor is `-` and the etype 0. */
 static void print_context(gss_ctx_id_t context)
 {
     OM_uint32 minor, flags = 0;
     gss_name_t initiator = GSS_C_NO_NAME, acceptor = GSS_C_NO_NAME;
-    gss_inquire_context(&minor, context, &initiator, &acceptor, NULL, NULL, &flags, NULL, NULL);
+    gss_OID mech = GSS_C_NO_OID;
+    gss_inquire_context(&minor, context, &initiator, NULL, NULL, &mech, &flags, NULL, NULL);
+    /* NTLM's acceptor has no name, and gss-ntlmssp 1.2 crashes when it is asked for one. */
+    if (is_kerberos(mech))
+        gss_inquire_context(&minor, context, NULL, &acceptor, NULL, NULL, NULL, NULL, NULL);
+    printf("negotiated %s\n", mech_name(mech));
     printf("authenticated");
     print_name(initiator);
     printf(" to");
-    print_name(acceptor);
-    printf(" etype %d flags ", message_etype(context));
+    if (acceptor != GSS_C_NO_NAME)
+        print_name(acceptor);
+    else
+        printf(" -");
+    printf(" etype %d flags ", is_kerberos(mech) ? message_etype(context) : 0);
     for (int i = 0, printed = 0; i < FLAG_COUNT; i++)
         if (flags & flag_names[i].bit)
             printf("%s%s", printed++ ? "," : "", flag_names[i].name);
@@ -246,13 +222,13 @@ static void send_or_die(int fd, gss_buffer_desc frame)
 static gss_ctx_id_t initiator_handshake(const struct options *options, int fd, const char *spn)
 {
     OM_uint32 major, minor, ignored;
-    gss_cred_id_t credential = acquire(options, GSS_C_INITIATE);
-    gss_name_t name = name_of(spn);
+    gss_cred_id_t credential = credential_for(options, GSS_C_INITIATE);
+    gss_name_t name = name_of(spn, options->mech);
     gss_ctx_id_t context = GSS_C_NO_CONTEXT;
     gss_buffer_desc input = GSS_C_EMPTY_BUFFER, output;
     int legs = 0;
     for (;;) {
-        major = gss_init_sec_context(&minor, credential, &context, name, &krb5_mech, options->flags, 0,
+        major = gss_init_sec_context(&minor, credential, &context, name, options->mech, options->flags, 0,
                                      options->bindings, &input, NULL, &output, NULL, NULL);
         free(input.value);
         input.value = NULL;
@@ -360,8 +336,9 @@ static void save_first_token(const struct options *options, const char *spn, con
     OM_uint32 major, minor;
     gss_ctx_id_t context = GSS_C_NO_CONTEXT;
     gss_buffer_desc input = GSS_C_EMPTY_BUFFER, output;
-    major = gss_init_sec_context(&minor, acquire(options, GSS_C_INITIATE), &context, name_of(spn), &krb5_mech,
-                                 options->flags, 0, options->bindings, &input, NULL, &output, NULL, NULL);
+    major = gss_init_sec_context(&minor, credential_for(options, GSS_C_INITIATE), &context,
+                                 name_of(spn, options->mech), options->mech, options->flags, 0, options->bindings,
+                                 &input, NULL, &output, NULL, NULL);
     require(major, minor, "initiator");
     write_file(path, output);
 }
@@ -435,7 +412,7 @@ static void echo(int fd, gss_ctx_id_t context)
 static void accept_connections(const struct options *options, const char *port)
 {
     OM_uint32 minor;
-    gss_cred_id_t credential = acquire(options, GSS_C_ACCEPT);
+    gss_cred_id_t credential = credential_for(options, GSS_C_ACCEPT);
     int listener = listen_on_loopback(port);
     for (long done = 0; options->count == 0 || done < options->count; done++) {
         int fd = accept_on(listener);

@@ -39,6 +39,21 @@ int send_frame(int fd, gss_buffer_desc frame);
 /* 1 and an allocated frame, 0 at the end of the stream, -1 if it was cut, failed, or the frame is empty or too long. */
 int receive_frame(int fd, gss_buffer_desc *frame);
 
+/* peer_mech.c: what depends on the mechanism. */
+
+gss_OID mech_named(const char *name);
+/* The name that an option takes, or "unknown". */
+const char *mech_name(gss_OID mech);
+int is_kerberos(gss_OID mech);
+/* One line on stderr: what was refused, the texts of both codes, and both codes as numbers. */
+void print_refusal(const char *what, OM_uint32 major, OM_uint32 minor);
+/* Ends the program with EXIT_REFUSED if `major` is an error. */
+void require(OM_uint32 major, OM_uint32 minor, const char *what);
+/* The default credential for `mech`; `neg_mechs` names what SPNEGO may choose from, or is NULL. */
+gss_cred_id_t acquire(gss_OID mech, const char *neg_mechs, gss_cred_usage_t usage);
+/* The name of a service, from the text of its principal. */
+gss_name_t name_of(const char *spn, gss_OID mech);
+
 /* peer_krb5.c: what GSS-API does not show. */
 
 extern gss_OID_desc krb5_mech;

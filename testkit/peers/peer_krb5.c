@@ -7,7 +7,7 @@
 
 gss_OID_desc krb5_mech = { 9, "\x2a\x86\x48\x86\xf7\x12\x01\x02\x02" };
 
-static void require(krb5_context krb5, krb5_error_code code, const char *what)
+static void require_krb5(krb5_context krb5, krb5_error_code code, const char *what)
 {
     if (code != 0)
         die(EXIT_USAGE, "%s: %s", what, krb5_get_error_message(krb5, code));
@@ -61,12 +61,12 @@ gss_buffer_desc ap_req_without_checksum(const char *spn)
     krb5_data ap_req;
 
     memset(&wanted, 0, sizeof wanted);
-    require(krb5, krb5_cc_default(krb5, &cache), "ccache");
-    require(krb5, krb5_cc_get_principal(krb5, cache, &wanted.client), "ccache");
-    require(krb5, krb5_parse_name(krb5, spn, &wanted.server), spn);
-    require(krb5, krb5_get_credentials(krb5, 0, cache, &wanted, &found), "ticket");
-    require(krb5, krb5_auth_con_init(krb5, &exchange), "auth context");
-    require(krb5, krb5_mk_req_extended(krb5, &exchange, AP_OPTS_MUTUAL_REQUIRED, NULL, found, &ap_req), "AP-REQ");
+    require_krb5(krb5, krb5_cc_default(krb5, &cache), "ccache");
+    require_krb5(krb5, krb5_cc_get_principal(krb5, cache, &wanted.client), "ccache");
+    require_krb5(krb5, krb5_parse_name(krb5, spn, &wanted.server), spn);
+    require_krb5(krb5, krb5_get_credentials(krb5, 0, cache, &wanted, &found), "ticket");
+    require_krb5(krb5, krb5_auth_con_init(krb5, &exchange), "auth context");
+    require_krb5(krb5, krb5_mk_req_extended(krb5, &exchange, AP_OPTS_MUTUAL_REQUIRED, NULL, found, &ap_req), "AP-REQ");
 
     gss_buffer_desc token = framed_ap_req(ap_req.data, ap_req.length);
     krb5_auth_con_free(krb5, exchange);
@@ -119,10 +119,10 @@ int report_krb_error(gss_buffer_desc token)
     message.length = body.length;
 #ifdef HEIMDAL
     KRB_ERROR error;
-    require(krb5, krb5_rd_error(krb5, &message, &error), "KRB-ERROR");
+    require_krb5(krb5, krb5_rd_error(krb5, &message, &error), "KRB-ERROR");
     char *server = NULL;
     krb5_principal_data name = { .name = error.sname, .realm = error.realm };
-    require(krb5, krb5_unparse_name(krb5, &name, &server), "KRB-ERROR sname");
+    require_krb5(krb5, krb5_unparse_name(krb5, &name, &server), "KRB-ERROR sname");
     /* Heimdal turns the protocol's number into one of its own table. */
     fprintf(stderr, "KRB-ERROR %d sname %s e-text %s e-data %s\n", (int)(error.error_code - KRB5KDC_ERR_NONE), server,
             error.e_text ? "present" : "none", error.e_data ? "present" : "none");
@@ -131,8 +131,8 @@ int report_krb_error(gss_buffer_desc token)
 #else
     krb5_error *error;
     char *server = NULL;
-    require(krb5, krb5_rd_error(krb5, &message, &error), "KRB-ERROR");
-    require(krb5, krb5_unparse_name(krb5, error->server, &server), "KRB-ERROR sname");
+    require_krb5(krb5, krb5_rd_error(krb5, &message, &error), "KRB-ERROR");
+    require_krb5(krb5, krb5_unparse_name(krb5, error->server, &server), "KRB-ERROR sname");
     fprintf(stderr, "KRB-ERROR %d sname %s e-text %s e-data %s\n", (int)error->error, server,
             error->text.length ? "present" : "none", error->e_data.length ? "present" : "none");
     krb5_free_unparsed_name(krb5, server);

@@ -2,6 +2,7 @@
 
 use crate::etype::{Etype, names};
 use std::fmt::Write;
+use std::net::SocketAddrV4;
 use std::path::Path;
 
 /// What a client or service of a realm is configured with, in the words of krb5.conf. The default is the libraries' own.
@@ -17,8 +18,8 @@ pub struct Config {
     pub libdefaults: Vec<(String, String)>,
 }
 
-/// The text of a krb5.conf that finds the KDC of `realm` at `port` of the loopback and asks nobody else for anything.
-pub(crate) fn krb5_conf(realm: &str, port: u16, config: &Config) -> String {
+/// The text of a krb5.conf that finds the KDC of `realm` at `kdc` and asks nobody else for anything.
+pub(crate) fn krb5_conf(realm: &str, kdc: SocketAddrV4, config: &Config) -> String {
     let mut text = format!(
         "[libdefaults]\n\
          default_realm = {realm}\n\
@@ -44,7 +45,7 @@ pub(crate) fn krb5_conf(realm: &str, port: u16, config: &Config) -> String {
     for (name, value) in &config.libdefaults {
         line(name, value);
     }
-    text + &format!("[realms]\n{realm} = {{\nkdc = 127.0.0.1:{port}\n}}\n")
+    text + &format!("[realms]\n{realm} = {{\nkdc = {kdc}\n}}\n")
 }
 
 /// The text of a kdc.conf whose database stands in `folder`, listening at `port` of the loopback.

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, kdc_conf, krb5_conf};
 use crate::{Clock, Process, paths};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ impl Kdc {
     /// The krb5.conf of a client or service that uses this KDC.
     #[must_use]
     pub fn config(&self, config: &Config) -> PathBuf {
-        let text = krb5_conf(&self.realm, self.port, config);
+        let text = krb5_conf(&self.realm, on_loopback(self.port), config);
         unique_file(&self.folder, "krb5-", &text)
     }
 
@@ -66,7 +66,8 @@ impl Kdc {
             .arg("-n")
             .arg("-P")
             .arg(&pid_file);
-        command.env("KRB5_CONFIG", unique_file(folder, "krb5-", &krb5_conf(realm, port, &config)));
+        command
+            .env("KRB5_CONFIG", unique_file(folder, "krb5-", &krb5_conf(realm, on_loopback(port), &config)));
         command.env("KRB5_KDC_PROFILE", profile);
         command.envs(clock.map(Clock::env).unwrap_or_default());
         let mut process = Process::start(&mut command);
@@ -93,6 +94,11 @@ impl Drop for Kdc {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// A port of the loopback's first address.
+pub(crate) const fn on_loopback(port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
 }
 
 /// A port of the loopback that is free for UDP and TCP at this moment.

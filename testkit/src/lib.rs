@@ -1,7 +1,8 @@
 //! Throwaway Kerberos realms and real GSS-API peers, for tests that hold Countersign against programs nobody here wrote.
 //!
-//! A [`Realm`] is an MIT KDC in a temporary folder; [`Peers`] are the programs under `testkit/peers`, built against MIT's
-//! and Heimdal's libraries; a [`Process`] is a program started by a test, ended and reaped when dropped; [`Clock`] makes a
+//! A [`Realm`] is an MIT KDC in a temporary folder; a [`Domain`] is an Active Directory made by Samba; [`NtlmUsers`] are
+//! accounts for NTLM alone; [`Peers`] are the programs under `testkit/peers`, built against MIT's and Heimdal's libraries
+//! or using pyspnego; a [`Process`] is a program started by a test, ended and reaped when dropped; [`Clock`] makes a
 //! program believe in another time.
 //!
 //! Without any program: a [`mint`] makes tickets, keytabs and AP-REQs in which every field can be set, and a [`pair`] is
@@ -25,18 +26,22 @@ mod config;
 mod etype;
 mod kdc;
 pub mod mint;
+mod ntlm;
 pub mod pair;
 mod paths;
 mod peers;
 mod process;
 mod realm;
 mod rng;
+mod samba;
 
 pub use clock::Clock;
 pub use config::Config;
 pub use etype::Etype;
 pub use kdc::Kdc;
+pub use ntlm::NtlmUsers;
 pub use peers::{Library, Peers};
 pub use process::{Finished, Process, run};
 pub use realm::{Env, Realm};
 pub use rng::TestRng;
+pub use samba::Domain;

@@ -25,7 +25,7 @@ pub struct Peers {
     heimdal: PathBuf,
 }
 
-const SOURCES: [&str; 3] = ["gss_peer.c", "peer_io.c", "peer_krb5.c"];
+const SOURCES: [&str; 4] = ["gss_peer.c", "peer_io.c", "peer_krb5.c", "peer_mech.c"];
 const HEADERS: [&str; 1] = ["peer.h"];
 
 impl Peers {
@@ -55,50 +55,91 @@ impl Peers {
     #[must_use]
     #[track_caller]
     pub fn python(&self) -> Command {
-        let python = paths::target_dir().join("venv/bin/python");
-        assert!(python.is_file(), "{} is missing; scripts/install-peers makes it", python.display());
-        let mut command = Command::new(python);
-        command.arg(paths::peer_sources().join("gss_client.py"));
-        command
+        script("gss_client.py")
+    }
+
+    /// The initiator and acceptor of pyspnego, testkit/peers/spnego_peer.py, whose usage text stands there: SPNEGO and
+    /// NTLM written in Python, Kerberos from MIT's library.
+    ///
+    /// # Panics
+    /// As [`python`](Self::python).
+    #[must_use]
+    #[track_caller]
+    pub fn pyspnego(&self) -> Command {
+        script("spnego_peer.py")
     }
 
     fn build() -> Self {
-        let folder = paths::target_dir().join("peers");
-        std::fs::create_dir_all(&folder).expect("the target folder is writable");
-        let lock = File::create(folder.join("lock")).expect("the target folder is writable");
-        // Held until the end of this function; other test binaries wait here.
-        lock.lock().expect("the lock file can be locked");
-        let peers = Self { mit: folder.join("gss_peer_mit"), heimdal: folder.join("gss_peer_heimdal") };
-        compile(&peers.mit, &["mit-krb5", "mit-krb5-gssapi"], &[]);
-        compile(&peers.heimdal, &["heimdal-krb5", "heimdal-gssapi"], &["-DHEIMDAL"]);
+        let _lock = BuildLock::take();
+        let peers = Self { mit: built("gss_peer_mit"), heimdal: built("gss_peer_heimdal") };
+        let sources = [&SOURCES[..], &HEADERS].concat();
+        compile(&peers.mit, &sources, || libraries(&["mit-krb5", "mit-krb5-gssapi"]));
+        compile(&peers.heimdal, &sources, || {
+            [vec!["-DHEIMDAL".to_owned()], libraries(&["heimdal-krb5", "heimdal-gssapi"])].concat()
+        });
         peers
     }
 }
 
-fn compile(program: &Path, modules: &[&str], defines: &[&str]) {
-    let sources = SOURCES.map(|name| paths::peer_sources().join(name));
-    let headers = HEADERS.map(|name| paths::peer_sources().join(name));
-    if modified(program)
-        .is_some_and(|built| sources.iter().chain(&headers).all(|file| modified(file) < Some(built)))
-    {
+#[track_caller]
+fn script(name: &str) -> Command {
+    let python = paths::target_dir().join("venv/bin/python");
+    assert!(python.is_file(), "{} is missing; scripts/install-peers makes it", python.display());
+    let mut command = Command::new(python);
+    // Without -B Python would write a cache beside the sources.
+    command.arg("-B").arg(paths::peer_sources().join(name));
+    command
+}
+
+/// The path of something that [`compile`] makes.
+pub(crate) fn built(name: &str) -> PathBuf {
+    paths::target_dir().join("peers").join(name)
+}
+
+/// Held while peers are built; other test programs wait for it.
+pub(crate) struct BuildLock {
+    _file: File,
+}
+
+impl BuildLock {
+    #[track_caller]
+    pub(crate) fn take() -> Self {
+        std::fs::create_dir_all(built("")).expect("the target folder is writable");
+        let file = File::create(built("lock")).expect("the target folder is writable");
+        file.lock().expect("the lock file can be locked");
+        Self { _file: file }
+    }
+}
+
+/// Builds `program` from `files`, C sources and headers, with further `options`, unless it is newer than they are.
+#[track_caller]
+pub(crate) fn compile(program: &Path, files: &[&str], options: impl FnOnce() -> Vec<String>) {
+    let files: Vec<PathBuf> = files.iter().map(|name| paths::peer_sources().join(name)).collect();
+    if modified(program).is_some_and(|built| files.iter().all(|file| modified(file) < Some(built))) {
         return;
     }
-    let library =
-        run(Command::new(paths::program("pkg-config")).args(["--cflags", "--libs"]).args(modules), MINUTE);
-    assert!(
-        library.status.success(),
-        "{} not found; scripts/install-peers installs them\n{}",
-        modules.join(" and "),
-        library.stderr
-    );
-    let library = library.text();
+    let sources = files.iter().filter(|file| file.extension() == Some(OsStr::new("c")));
     // A name of its own until it is whole: a build that is cut off leaves nothing that looks done.
     let unfinished = program.with_extension("part");
     let mut compiler = Command::new(paths::program("cc"));
-    compiler.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"]).args(defines).args(&sources);
-    compiler.args(library.split_whitespace().map(OsStr::new)).arg("-o").arg(&unfinished);
+    compiler.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"]).args(sources);
+    compiler.args(options()).arg("-o").arg(&unfinished);
     run(&mut compiler, MINUTE).expect_success();
     std::fs::rename(&unfinished, program).expect("the target folder is writable");
+}
+
+/// The compiler's options for installed libraries.
+#[track_caller]
+fn libraries(modules: &[&str]) -> Vec<String> {
+    let found =
+        run(Command::new(paths::program("pkg-config")).args(["--cflags", "--libs"]).args(modules), MINUTE);
+    assert!(
+        found.status.success(),
+        "{} not found; scripts/install-peers installs them\n{}",
+        modules.join(" and "),
+        found.stderr
+    );
+    found.text().split_whitespace().map(str::to_owned).collect()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! A throwaway realm.
 
 use crate::etype::names;
-use crate::kdc::unique_file;
+use crate::kdc::{on_loopback, unique_file};
 use crate::{Clock, Config, Etype, Finished, Kdc, Process, paths};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -39,8 +39,8 @@ impl Realm {
     pub fn new(name: &str) -> Self {
         let folder =
             tempfile::Builder::new().prefix("countersign-realm-").tempdir().expect("a temporary folder");
-        let krb5_conf =
-            unique_file(folder.path(), "krb5-", &crate::config::krb5_conf(name, 0, &Config::default()));
+        let no_kdc = crate::config::krb5_conf(name, on_loopback(0), &Config::default());
+        let krb5_conf = unique_file(folder.path(), "krb5-", &no_kdc);
         let kdc_conf = unique_file(folder.path(), "kdc-", &crate::config::kdc_conf(name, folder.path(), 0));
         let mut create = Command::new(paths::program("kdb5_util"));
         create.args(["-r", name, "-P", "master", "create", "-s"]);
@@ -79,27 +79,19 @@ impl Realm {
     /// The variables that make any program use this realm and nothing of the machine's own configuration.
     #[must_use]
     pub fn env(&self) -> Env {
-        vec![
-            ("KRB5_CONFIG".into(), self.krb5_conf.clone().into()),
-            ("KRB5_KDC_PROFILE".into(), self.kdc_conf.clone().into()),
-            ("KRB5CCNAME".into(), prefixed("FILE:", &self.folder().join("no-ccache"))),
-            ("KRB5_KTNAME".into(), prefixed("FILE:", &self.folder().join("no-keytab"))),
-            ("KRB5_CLIENT_KTNAME".into(), prefixed("FILE:", &self.folder().join("no-client-keytab"))),
-            ("KRB5RCACHEDIR".into(), self.folder().into()),
-            ("TZ".into(), "UTC".into()),
-        ]
+        with(krb5_env(&self.krb5_conf, self.folder()), "KRB5_KDC_PROFILE", &self.kdc_conf)
     }
 
     /// [`env`](Self::env) for a client whose tickets are in `ccache`.
     #[must_use]
     pub fn client_env(&self, ccache: &Path) -> Env {
-        with(self.env(), "KRB5CCNAME", prefixed("FILE:", ccache))
+        with_ccache(self.env(), ccache)
     }
 
     /// [`env`](Self::env) for a service whose keys are in `keytab`.
     #[must_use]
     pub fn service_env(&self, keytab: &Path) -> Env {
-        with(self.env(), "KRB5_KTNAME", prefixed("FILE:", keytab))
+        with_keytab(self.env(), keytab)
     }
 
     /// A krb5.conf of this realm with other settings, to be given as KRB5_CONFIG over one of the environments above.
@@ -174,13 +166,7 @@ impl Realm {
     #[track_caller]
     pub fn kinit_as(&self, env: &Env, user: &str, password: &str, options: &[&str]) -> PathBuf {
         let ccache = unique_file(self.folder(), "ccache-", "");
-        let mut command = Command::new(paths::program("kinit"));
-        command.envs(env.iter().cloned()).args(options).arg("-c").arg(&ccache).arg(user);
-        let mut kinit = Process::start(&mut command);
-        let mut stdin = kinit.stdin().expect("a process has one stdin");
-        writeln!(stdin, "{password}").expect("kinit reads the password");
-        drop(stdin);
-        kinit.finish(DEADLINE).expect_success();
+        kinit(env, user, password, options, &ccache).expect_success();
         ccache
     }
 
@@ -213,6 +199,41 @@ impl Realm {
         command.envs(self.env()).args(["-r", &self.name]).args(arguments);
         crate::run(&mut command, DEADLINE).expect_success()
     }
+}
+
+/// Runs kinit into `ccache`; whether it succeeded is for the caller to see.
+#[track_caller]
+pub(crate) fn kinit(env: &Env, user: &str, password: &str, options: &[&str], ccache: &Path) -> Finished {
+    let mut command = Command::new(paths::program("kinit"));
+    command.envs(env.iter().cloned()).args(options).arg("-c").arg(ccache).arg(user);
+    let mut kinit = Process::start(&mut command);
+    let mut stdin = kinit.stdin().expect("a process has one stdin");
+    writeln!(stdin, "{password}").expect("kinit reads the password");
+    drop(stdin);
+    kinit.finish(DEADLINE)
+}
+
+/// The variables that make a program use the configuration `krb5_conf`, and nothing of the machine's own: there is
+/// neither a ccache nor a keytab, and replays are remembered in `folder`.
+pub(crate) fn krb5_env(krb5_conf: &Path, folder: &Path) -> Env {
+    vec![
+        ("KRB5_CONFIG".into(), krb5_conf.into()),
+        ("KRB5CCNAME".into(), prefixed("FILE:", &folder.join("no-ccache"))),
+        ("KRB5_KTNAME".into(), prefixed("FILE:", &folder.join("no-keytab"))),
+        ("KRB5_CLIENT_KTNAME".into(), prefixed("FILE:", &folder.join("no-client-keytab"))),
+        ("KRB5RCACHEDIR".into(), folder.into()),
+        ("TZ".into(), "UTC".into()),
+    ]
+}
+
+/// `env` for a client whose tickets are in `ccache`.
+pub(crate) fn with_ccache(env: Env, ccache: &Path) -> Env {
+    with(env, "KRB5CCNAME", prefixed("FILE:", ccache))
+}
+
+/// `env` for a service whose keys are in `keytab`.
+pub(crate) fn with_keytab(env: Env, keytab: &Path) -> Env {
+    with(env, "KRB5_KTNAME", prefixed("FILE:", keytab))
 }
 
 fn prefixed(prefix: &str, path: &Path) -> OsString {
