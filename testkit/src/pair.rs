@@ -38,6 +38,12 @@ pub struct ReplaySet {
 }
 
 impl ReplaySet {
+    /// Whether it was never asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
     /// Whether the authenticator is new, which it is not the next time.
     pub fn check(&mut self, presented: &Presented) -> ReplayVerdict {
         if self.seen.insert(presented.tag) { ReplayVerdict::Fresh } else { ReplayVerdict::Seen }

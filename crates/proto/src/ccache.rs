@@ -2,9 +2,11 @@
 //!
 //! Only reading; the bytes come from the caller, who also locks the file while it reads.
 
+use crate::der::Reader;
 use crate::error::{Code, Explain, code};
 use crate::keytab::{FileBytes, MAX_COMPONENTS, Truncated};
 use crate::krb5::msg::principal::Principal;
+use crate::krb5::msg::ticket::Ticket;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use std::borrow::Cow;
@@ -38,7 +40,8 @@ pub struct Ccache {
 pub struct Credential {
     /// Whom the ticket names as client.
     pub client: Principal,
-    /// Which service it is for.
+    /// Which service it was asked for. MIT leaves the realm empty where the client left it to the KDC to find:
+    /// [`Credential::service_realm`] knows it all the same.
     pub server: Principal,
     /// Etype of the session key; the file holds 16 signed bits.
     pub key_etype: i32,
@@ -116,7 +119,7 @@ impl Ccache {
             credential.client == self.default_principal
                 && !credential.is_skey
                 && credential.server.components == server.components
-                && (server.realm.is_empty() || credential.server.realm == server.realm)
+                && (server.realm.is_empty() || credential.service_realm() == server.realm)
         })
     }
 
@@ -133,6 +136,16 @@ impl Ccache {
 }
 
 impl Credential {
+    /// Realm of the service: that of `server`, or where that is empty the one in the ticket; empty if that is no ticket.
+    #[must_use]
+    pub fn service_realm(&self) -> &[u8] {
+        if self.server.realm.is_empty() {
+            Ticket::parse(&mut Reader::new(&self.ticket)).map_or(&[], |ticket| ticket.realm)
+        } else {
+            &self.server.realm
+        }
+    }
+
     /// Deleting overwrites an entry in place with times that no ticket has, and a setting with another realm too.
     fn is_removed(&self) -> bool {
         let never_lived = self.endtime == Timestamp::default() && self.authtime.seconds() == u32::MAX.into();

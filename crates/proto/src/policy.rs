@@ -28,6 +28,10 @@ pub struct AcceptorPolicy {
     /// How far an initiator's clock may be from ours, either way.
     pub clock_skew: Duration,
     /// The service principals whose keys may be used; empty permits every one that has a key.
+    ///
+    /// If some are named, the service that a client says it means to reach (MS-KILE's KERB_CLIENT_TARGET) must be one of
+    /// them too, in any letter case: an alias then needs to be named, whether it has a key or not. If none is named, what
+    /// a client means is not compared: many a service has aliases that nobody but the KDC knows.
     pub accept_principals: Vec<Principal>,
     /// The channel that this service is reached through, if it has a binding.
     pub channel_bindings: Option<ChannelBindings>,

@@ -6,11 +6,13 @@ mod ap_req;
 pub mod authorization_data;
 mod files;
 mod ticket;
+mod wrap_token;
 
 pub use ap_rep::ApRep;
 pub use ap_req::{ApReq, Authenticator, RawChecksum, gss_checksum};
 pub use files::{ccache_bytes, keytab_bytes};
 pub use ticket::{RawKey, Ticket};
+pub use wrap_token::WrapToken;
 
 use crate::rng::TestRng;
 use countersign_proto::ccache::{Ccache, Credential};

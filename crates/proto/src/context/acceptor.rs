@@ -1,6 +1,6 @@
 use super::{MAX_LEGS, SecurityContext};
 use crate::error::{Code, Explain, Refusal, code};
-use crate::krb5::acceptor::{self as krb5, AcceptError, Authentic, Request, Verified};
+use crate::krb5::acceptor::{self as krb5, AcceptError, Asked, Authentic, Request, Unverified, Verified};
 use crate::krb5::facts::Facts;
 use crate::krb5::keys::ServiceKeys;
 use crate::krb5::msg::principal::Principal;
@@ -100,12 +100,11 @@ impl AwaitToken {
             Ok(request) => request,
             Err(error) => return rejected(error.into(), None, None),
         };
-        match request.verify(self.service.keys(), self.service.policy()) {
+        match request.verify(self.service.keys(), self.service.policy(), now) {
             Ok(verified) => AcceptorStep::CheckReplay(CheckReplay { handshake: self, verified }),
-            Err(error) => {
-                let claimed = request.claimed_service();
-                refuse_to_peer(&error, claimed, false, now, out);
-                rejected(error.into(), Some(claimed.clone()), None)
+            Err(Unverified { error, facts }) => {
+                refuse_to_peer(&error, request.asked(), false, now, out);
+                rejected(error.into(), Some(request.claimed_service().clone()), facts)
             }
         }
     }
@@ -137,11 +136,13 @@ impl CheckReplay {
     pub fn verdict(self, verdict: ReplayVerdict, now: Timestamp, out: &mut Vec<u8>) -> AcceptorStep {
         let Self { mut handshake, verified } = self;
         let facts = verified.facts().clone();
+        let mech = verified.asked().mech;
         match verified.judge(verdict, handshake.service.policy(), now) {
             Ok(authentic) => AcceptorStep::Authorize(Authorize { service: handshake.service, authentic }),
             Err(error) => {
                 let retry = matches!(error, AcceptError::Skew { .. }) && handshake.skewed.is_none();
-                refuse_to_peer(&error, &facts.claimed_service, retry, now, out);
+                let asked = Asked { mech, service: &facts.claimed_service };
+                refuse_to_peer(&error, asked, retry, now, out);
                 let claimed = Some(facts.claimed_service.clone());
                 let ended = Box::new(Rejected {
                     refusal: error.into(),
@@ -176,7 +177,8 @@ impl Authorize {
     pub fn admit(self, now: Timestamp, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> AcceptorStep {
         let Self { service, authentic } = self;
         if let Err(error) = authentic.check_times(service.policy(), now) {
-            return refuse_known(&error, authentic.into_facts(), now, out);
+            refuse_to_peer(&error, authentic.asked(), false, now, out);
+            return rejected_known(error.into(), authentic.into_facts());
         }
         let mut established = authentic.establish(rng, out);
         let require_sealed = !service.policy().gives_up(Waiver::AllowUnsealed);
@@ -190,25 +192,23 @@ impl Authorize {
     /// Turns the client away, for a reason that only this end's log learns.
     #[must_use]
     pub fn refuse(self, refusal: Refusal, now: Timestamp, out: &mut Vec<u8>) -> AcceptorStep {
-        let facts = self.authentic.into_facts();
-        tell(refusal.code(), &facts.claimed_service, false, now, out);
-        rejected(refusal, Some(facts.claimed_service.clone()), Some(facts))
+        tell(refusal.code(), self.authentic.asked(), false, now, out);
+        rejected_known(refusal, self.authentic.into_facts())
     }
 }
 
-fn refuse_known(error: &AcceptError, facts: Facts, now: Timestamp, out: &mut Vec<u8>) -> AcceptorStep {
-    refuse_to_peer(error, &facts.claimed_service, false, now, out);
-    rejected(Refusal::from_error(error), Some(facts.claimed_service.clone()), Some(facts))
+fn rejected_known(refusal: Refusal, facts: Facts) -> AcceptorStep {
+    rejected(refusal, Some(facts.claimed_service.clone()), Some(facts))
 }
 
-fn refuse_to_peer(error: &AcceptError, service: &Principal, retry: bool, now: Timestamp, out: &mut Vec<u8>) {
-    tell(error.code(), service, retry, now, out);
+fn refuse_to_peer(error: &AcceptError, asked: Asked<'_>, retry: bool, now: Timestamp, out: &mut Vec<u8>) {
+    tell(error.code(), asked, retry, now, out);
 }
 
 /// Tells the peer what its protocol has a word for, and no more (DESIGN rule 2).
-fn tell(code: Code, service: &Principal, retry: bool, now: Timestamp, out: &mut Vec<u8>) {
+fn tell(code: Code, asked: Asked<'_>, retry: bool, now: Timestamp, out: &mut Vec<u8>) {
     if let Some(error_code) = code.krb_error() {
-        krb5::krb_error(error_code, service, retry, now, out);
+        krb5::krb_error(error_code, asked, retry, now, out);
     }
 }
 

@@ -150,9 +150,6 @@ codes! {
     1005 USER_TO_USER_UNSUPPORTED Mismatch Some(KRB_AP_ERR_NO_TGT),
         "The peer asks for user-to-user authentication, which is not offered.",
         "let the client get a ticket for the service principal instead of using the service's TGT";
-    1006 PROTOCOL_VERSION PeerMisbehaved None,
-        "A Kerberos message of another version than 5.",
-        "update the peer: Kerberos 4 is not spoken here";
 
     1101 CHANNEL_BINDINGS_MALFORMED Configuration None,
         "Channel bindings were given in a form that cannot be read.",
@@ -200,6 +197,9 @@ codes! {
     2013 ACCEPT_PRINCIPALS_EXCLUDE Policy Some(KRB_AP_ERR_NOT_US),
         "The service's key is held, but accept_principals does not name that principal.",
         "add the principal to accept_principals, or let the client ask for one that is named";
+    2014 ANONYMOUS_CLIENT Policy Some(KRB_ERR_GENERIC),
+        "The ticket was issued to nobody in particular (anonymous Kerberos, RFC 8062).",
+        "let the client log in as itself: anonymous clients are never let in";
 
     3001 AUTHENTICATOR_INTEGRITY PeerMisbehaved Some(KRB_AP_ERR_BAD_INTEGRITY),
         "The session key in the ticket does not open the authenticator.",
@@ -232,8 +232,8 @@ codes! {
         "The client did not ask for mutual authentication, which is required of every client.",
         "let the client request GSS_C_MUTUAL_FLAG (ISC_REQ_MUTUAL_AUTH)";
     3011 TARGET_NAME_MISMATCH PeerMisbehaved Some(KRB_AP_ERR_NOT_US),
-        "The client meant to reach another service than the one that this key belongs to.",
-        "somebody is relaying, or an alias is missing: add the name that the client uses to accept_principals";
+        "The client meant to reach a service that accept_principals does not name.",
+        "if clients reach this service by that name, add it to accept_principals; if none does, somebody is relaying";
     3012 DCE_STYLE_UNSUPPORTED Mismatch Some(KRB_ERR_GENERIC),
         "The client asks for the three-leg DCE style, which is not offered here.",
         "let the client leave out GSS_C_DCE_STYLE (ISC_REQ_USE_DCE_STYLE)";
@@ -252,6 +252,43 @@ codes! {
     3017 CLIENT_NOT_ALLOWED Policy Some(KRB_ERR_GENERIC),
         "The client proved who it is, and the policy or the program says no to it.",
         "add the client to the allow list if it should have access";
+
+    3101 NTLM_MESSAGE_MALFORMED PeerMisbehaved None,
+        "A client's NTLM message breaks its layout (MS-NLMP section 2.2.1).",
+        "the client is faulty, or something on the way alters bytes; keep a capture and report it to the client's maker";
+    3102 NTLM_CLIENT_TOO_WEAK Mismatch None,
+        "The client does not offer all that makes NTLM bearable: Unicode, signing, extended session security, 128-bit keys, key exchange.",
+        "let the client use NTLMv2 with session security, or better Kerberos";
+    3103 NTLM_FLAGS_ADDED PeerMisbehaved None,
+        "The client's last NTLM message claims a protection of messages that was not offered to it.",
+        "the client is faulty, or somebody alters its messages; keep a capture";
+    3104 NTLM_ANONYMOUS Policy None,
+        "The client logs in as nobody.",
+        "let the client use an account: anonymous clients are never let in";
+    3105 NTLM_OLD_RESPONSE Policy None,
+        "The client proves itself with LM or NTLMv1.",
+        "set the client to NTLMv2 only (LmCompatibilityLevel 3 or more)";
+    3106 NTLM_PROOF_WRONG PeerMisbehaved None,
+        "The client's proof is not made with the password of that account, or there is no such account.",
+        "check user, domain and password at the client; if nobody mistyped, somebody tries passwords";
+    3107 NTLM_ACCOUNTS_UNAVAILABLE Environment None,
+        "The account source did not answer, or not with what is needed, so a proof cannot be told from a guess.",
+        "bring the account source back (for a domain: winbind and a domain controller)";
+    3108 NTLM_GUEST Policy None,
+        "The account source does not know the client, and would let it in as a guest.",
+        "give the client an account, and disable guest logons at the account source";
+    3109 NTLM_TARGET_NAME_MISMATCH PeerMisbehaved None,
+        "The client meant to reach another service than this one.",
+        "somebody is relaying, or an alias is missing: add the SPN that the client uses to those accepted";
+    3110 NTLM_MIC_MISSING Policy None,
+        "The client protects its messages with no MIC, so nobody can tell whether they were altered.",
+        "update the client: Windows since Vista sends it when the server sends its time, as this one does; gss-ntlmssp sends it inside SPNEGO only";
+    3111 NTLM_MIC_WRONG PeerMisbehaved None,
+        "The messages of the handshake are not those that the client saw or sent: they were altered on the way.",
+        "somebody sits between the two: do not trust the path";
+    3112 NTLM_NAMES_UNUSABLE Configuration None,
+        "The names that this server is to give itself do not fit into an NTLM message.",
+        "give it shorter names";
 
     4001 KRB_ERROR_RECEIVED Mismatch None,
         "The service answered with a KRB-ERROR. It is not authenticated: anybody on the way can have made it.",
@@ -283,6 +320,19 @@ codes! {
     4010 CLOCK_SKEW_REPORTED Mismatch None,
         "The service says that our clock is off, and its own time lies outside the ticket's life or a retry was refused too.",
         "set both clocks (NTP)";
+
+    4101 NTLM_CHALLENGE_MALFORMED PeerMisbehaved None,
+        "The server's NTLM challenge breaks its layout (MS-NLMP section 2.2.1.2).",
+        "the server is faulty, or something on the way alters bytes; keep a capture and report it to the server's maker";
+    4102 NTLM_SERVER_TOO_WEAK Mismatch None,
+        "The server does not offer all that makes NTLM bearable: Unicode, signing, sealing, extended session security, 128-bit keys, key exchange.",
+        "update the server, or better reach it by Kerberos; if it is up to date, somebody weakens the connection";
+    4103 NTLM_TARGET_INFO_ABSENT Mismatch None,
+        "The server's NTLM challenge carries no target info, without which there is no NTLMv2.",
+        "update the server: NTLMv1 is not spoken here";
+    4104 NTLM_CREDENTIAL_UNUSABLE Configuration None,
+        "The account to log in with by NTLM has no name, or one that does not fit into a message.",
+        "name a user as DOMAIN\\user";
 
     5001 MESSAGE_MALFORMED PeerMisbehaved None,
         "A protected message is not a token of RFC 4121 (or of RFC 4757, with RC4).",
@@ -327,7 +377,7 @@ codes! {
     7005 PRINCIPAL_MALFORMED Configuration None,
         "A principal name cannot be read.",
         "write CLASS/HOST@REALM; put a backslash before a slash, an at sign or a backslash that belongs to a name";
-    7006 KEY_MALFORMED Configuration None,
+    7006 KEY_MALFORMED Configuration Some(KRB_AP_ERR_BADKEYVER),
         "A key's length is not the length that its etype has.",
         "export the key again";
 

@@ -13,6 +13,8 @@ pub enum Mech {
     Krb5,
     /// The same under the number that Windows 2000 gave it by mistake, 1.2.840.48018.1.2.2.
     MsKrb5,
+    /// The same under the number of the drafts before RFC 1964, 1.3.5.1.5.2.
+    OldKrb5,
     /// Kerberos user-to-user, 1.2.840.113554.1.2.2.3.
     UserToUser,
     /// Kerberos through the service's own socket, 1.3.6.1.5.2.5.
@@ -23,9 +25,10 @@ pub enum Mech {
     Ntlmssp,
 }
 
-const KNOWN: [(Mech, &[u8], &str); 6] = [
+const KNOWN: [(Mech, &[u8], &str); 7] = [
     (Mech::Krb5, &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x02], "Kerberos 5"),
     (Mech::MsKrb5, &[0x2A, 0x86, 0x48, 0x82, 0xF7, 0x12, 0x01, 0x02, 0x02], "MS-Kerberos 5"),
+    (Mech::OldKrb5, &[0x2B, 0x05, 0x01, 0x05, 0x02], "Kerberos 5 of the drafts"),
     (
         Mech::UserToUser,
         &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x02, 0x03],
@@ -136,26 +139,51 @@ impl Explain for FramingError {
     }
 }
 
-/// Opens the frame of a raw Kerberos token; the frame must span all of `token`.
+/// Opens the frame of a raw Kerberos token, for an end that owes no answer in the same frame: see [`Framed::open`].
 ///
 /// # Errors
-/// If it is no such token; the error says what it is as far as the first bytes tell.
+/// As [`Framed::open`].
 pub fn open(token: &[u8]) -> Result<(TokenId, &[u8]), FramingError> {
-    recognise(token)?;
-    let mut outer = Reader::new(token);
-    let mut contents = outer.element(tag::application(0))?;
-    outer.finish()?;
-    let oid = contents.element(tag::OID)?.rest();
-    match Mech::from_oid(oid) {
-        Some(Mech::Krb5 | Mech::MsKrb5 | Mech::UserToUser) => {}
-        Some(other) => return Err(FramingError::OtherMech(other.to_string())),
-        None => return Err(FramingError::OtherMech(dotted(oid))),
+    Framed::open(token).map(|framed| (framed.token_id, framed.body))
+}
+
+/// A raw Kerberos token out of its frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Framed<'t> {
+    /// Under which of its numbers the sender frames Kerberos: it may understand answers in no other frame.
+    pub mech: Mech,
+    /// Which token it is.
+    pub token_id: TokenId,
+    /// What follows.
+    pub body: &'t [u8],
+}
+
+impl<'t> Framed<'t> {
+    /// Opens the frame of a raw Kerberos token, under any number that Kerberos has or had; the frame must span all of
+    /// `token`.
+    ///
+    /// # Errors
+    /// If it is no such token; the error says what it is as far as the first bytes tell.
+    pub fn open(token: &'t [u8]) -> Result<Self, FramingError> {
+        recognise(token)?;
+        let mut outer = Reader::new(token);
+        let mut contents = outer.element(tag::application(0))?;
+        outer.finish()?;
+        let mech = kerberos(contents.element(tag::OID)?.rest())?;
+        let inner = contents.rest();
+        let unknown = || FramingError::TokenId(inner.iter().take(2).copied().collect());
+        let (id, body) = inner.split_first_chunk::<2>().ok_or_else(unknown)?;
+        let (token_id, ..) = TokenId::ALL.iter().find(|(_, bytes, _)| bytes == id).ok_or_else(unknown)?;
+        Ok(Self { mech, token_id: *token_id, body })
     }
-    let inner = contents.rest();
-    let unknown = || FramingError::TokenId(inner.iter().take(2).copied().collect());
-    let (id, body) = inner.split_first_chunk::<2>().ok_or_else(unknown)?;
-    let (token_id, ..) = TokenId::ALL.iter().find(|(_, bytes, _)| bytes == id).ok_or_else(unknown)?;
-    Ok((*token_id, body))
+}
+
+fn kerberos(oid: &[u8]) -> Result<Mech, FramingError> {
+    match Mech::from_oid(oid) {
+        Some(mech @ (Mech::Krb5 | Mech::MsKrb5 | Mech::OldKrb5 | Mech::UserToUser)) => Ok(mech),
+        Some(other) => Err(FramingError::OtherMech(other.to_string())),
+        None => Err(FramingError::OtherMech(dotted(oid))),
+    }
 }
 
 /// Tells by their first bytes what tokens without this frame are.
@@ -165,16 +193,22 @@ fn recognise(token: &[u8]) -> Result<(), FramingError> {
         [b'N', b'T', b'L', b'M', b'S', b'S', b'P', 0, ..] => Err(FramingError::Unframed("NTLMSSP message")),
         [0x6E, ..] => Err(FramingError::Unframed("AP-REQ (DCE style or bare krb5_mk_req)")),
         [0x6F, ..] => Err(FramingError::Unframed("AP-REP")),
+        [0x7E, ..] => Err(FramingError::Unframed("KRB-ERROR")),
         [0xA0 | 0xA1, ..] => Err(FramingError::Unframed("SPNEGO message")),
         [0x16, 3, ..] => Err(FramingError::Unframed("TLS ClientHello")),
         _ => Err(FramingError::Unrecognised { first: token.iter().take(8).copied().collect() }),
     }
 }
 
-/// Appends `body` with its token id to `out` in the frame of Kerberos 5.
+/// Appends `body` with its token id to `out` in the frame of Kerberos 5, as whoever speaks first does.
 pub fn wrap(token_id: TokenId, out: &mut Vec<u8>, body: impl FnOnce(&mut Writer<'_>)) {
+    wrap_as(Mech::Krb5, token_id, out, body);
+}
+
+/// Appends `body` with its token id to `out` in the frame of `mech`: an answer goes in the frame of what it answers.
+pub fn wrap_as(mech: Mech, token_id: TokenId, out: &mut Vec<u8>, body: impl FnOnce(&mut Writer<'_>)) {
     Writer::new(out).constructed(tag::application(0), |frame| {
-        frame.primitive(tag::OID, Mech::Krb5.oid());
+        frame.primitive(tag::OID, mech.oid());
         frame.encoded(&token_id.bytes());
         body(frame);
     });
@@ -218,6 +252,17 @@ mod tests {
     }
 
     #[test]
+    fn every_number_of_kerberos_is_told_and_written() {
+        for mech in [Mech::Krb5, Mech::MsKrb5, Mech::OldKrb5, Mech::UserToUser] {
+            let mut token = Vec::new();
+            wrap_as(mech, TokenId::KrbError, &mut token, |body| body.encoded(&[7]));
+            assert_eq!(Framed::open(&token), Ok(Framed { mech, token_id: TokenId::KrbError, body: &[7] }));
+        }
+        // 1.3.5.1.5.2
+        assert_eq!(dotted(Mech::OldKrb5.oid()), "mech 1.3.5.1.5.2");
+    }
+
+    #[test]
     fn a_frame_that_does_not_span_the_token_is_refused() {
         let mut token = framed();
         token.push(0);
@@ -229,6 +274,7 @@ mod tests {
     fn tokens_of_others_are_told_by_name() {
         let said = |token: &[u8]| open(token).unwrap_err().to_string();
         assert_eq!(said(b"NTLMSSP\0\x01\0\0\0"), "an unframed NTLMSSP message");
+        assert_eq!(said(&[0x7E, 0x03, 0x30, 0x01, 0x00]), "an unframed KRB-ERROR");
         assert_eq!(said(&[0x60, 0x08, 6, 6, 0x2B, 6, 1, 5, 5, 2]), "a token of SPNEGO");
         assert_eq!(said(&[0x60, 0x05, 6, 3, 0x55, 4, 3]), "a token of mech 2.5.4.3");
         assert_eq!(

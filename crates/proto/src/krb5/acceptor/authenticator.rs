@@ -4,10 +4,12 @@ use super::error::{AcceptError, KeyPart};
 use super::ticket::permitted_etype;
 use crate::crypto::{Etype, Key, KeyUsage};
 use crate::der::{Reader, tag};
+use crate::krb5::keys::list_in_words;
 use crate::krb5::msg::authenticator::Authenticator;
 use crate::krb5::msg::authorization_data::{AuthorizationData, ad_type};
 use crate::krb5::msg::encrypted_data::EncryptedData;
-use crate::krb5::msg::principal::Principal;
+use crate::krb5::msg::name::MAX_BYTES;
+use crate::krb5::msg::principal::{Principal, escaped};
 use crate::krb5::msg::ticket::EncTicketPart;
 use crate::krb5::replay::TAG_LEN;
 use crate::policy::AcceptorPolicy;
@@ -86,6 +88,9 @@ const KERB_AP_OPTIONS_CBT: u32 = 0x4000;
 /// The initiator took the target's name from an untrusted source, so the name proves nothing.
 const KERB_AP_OPTIONS_UNVERIFIED_TARGET_NAME: u32 = 0x8000;
 
+/// Longest target name, in bytes: as many characters as a name has bytes at most.
+const MAX_TARGET_BYTES: usize = 2 * MAX_BYTES;
+
 /// What the authorization data in the authenticator says that matters to an acceptor.
 #[derive(Default)]
 pub(super) struct Extensions {
@@ -97,7 +102,7 @@ pub(super) struct Extensions {
     pub(super) target: Option<String>,
 }
 
-/// Reads etype list, AP options and target name; an element that comes twice or breaks its layout is refused.
+/// Reads etype list, AP options and target name; an element that comes twice, is too long or breaks its layout is refused.
 pub(super) fn extensions(
     client: &Principal,
     data: Option<&AuthorizationData<'_>>,
@@ -126,7 +131,8 @@ pub(super) fn extensions(
         unverified_target = options & KERB_AP_OPTIONS_UNVERIFIED_TARGET_NAME != 0;
     }
     if let Some(name) = find(ad_type::KERB_CLIENT_TARGET)? {
-        let name = utf16(name).ok_or_else(|| malformed(client, ad_type::KERB_CLIENT_TARGET))?;
+        let short = Some(name).filter(|name| name.len() <= MAX_TARGET_BYTES);
+        let name = short.and_then(utf16).ok_or_else(|| malformed(client, ad_type::KERB_CLIENT_TARGET))?;
         extensions.target = Some(name).filter(|_| !unverified_target);
     }
     Ok(extensions)
@@ -153,24 +159,35 @@ fn utf16(bytes: &[u8]) -> Option<String> {
     char::decode_utf16(units.iter().map(|unit| u16::from_le_bytes(*unit))).collect::<Result<_, _>>().ok()
 }
 
-/// Holds the name that the initiator means to reach against the names that are served: those of `accept_principals`,
-/// or of every key. Letter case does not count, in the realm either.
-pub(super) fn check_target<'p>(
+/// Holds the name that the initiator means to reach against those of `accept_principals`, if that names any: aliases that
+/// only the KDC knows are common, and the key has proved that the ticket is for us.
+pub(super) fn check_target(
     client: &Principal,
     target: Option<&str>,
-    mut served: impl Iterator<Item = &'p Principal>,
+    accept_principals: &[Principal],
 ) -> Result<(), AcceptError> {
-    let Some(target) = target else { return Ok(()) };
-    let mismatch = || AcceptError::TargetName {
+    let Some(target) = target.filter(|_| !accept_principals.is_empty()) else { return Ok(()) };
+    if accept_principals.iter().any(|principal| is_spelt(principal, target)) {
+        return Ok(());
+    }
+    Err(AcceptError::TargetName {
         client: client.clone(),
-        target: target.escape_debug().to_string(),
-        accepted: "only the names in the keytab or in accept_principals".to_owned(),
-    };
-    let named = Principal::parse(target).map_err(|_| mismatch())?;
-    let same = |principal: &Principal| {
-        let realm = named.realm.is_empty() || named.realm.eq_ignore_ascii_case(&principal.realm);
-        let named = Principal { realm: principal.realm.clone(), ..named.clone() };
-        realm && named.eq_ignoring_case(principal)
-    };
-    if served.any(same) { Ok(()) } else { Err(mismatch()) }
+        target: escaped(target.as_bytes()),
+        accepted: list_in_words(
+            "only ",
+            accept_principals.iter().map(Principal::to_string),
+            " in accept_principals",
+        ),
+    })
+}
+
+/// Whether `text`, an SPN with or without realm, is a client's way to write `principal`. Letter case does not count, in
+/// the realm either, and a backslash is a character like others.
+fn is_spelt(principal: &Principal, text: &str) -> bool {
+    let (name, realm) = text.rsplit_once('@').map_or((text, None), |(name, realm)| (name, Some(realm)));
+    let same = |(a, b): (&[u8], &Vec<u8>)| a.eq_ignore_ascii_case(b);
+    let parts = || name.as_bytes().split(|byte| *byte == b'/');
+    realm.is_none_or(|realm| realm.as_bytes().eq_ignore_ascii_case(&principal.realm))
+        && parts().count() == principal.components.len()
+        && parts().zip(&principal.components).all(same)
 }

@@ -4,7 +4,7 @@ use crate::error::{Code, Explain, code};
 use crate::gss::authenticator_checksum::GssChecksumError;
 use crate::gss::framing::{FramingError, TokenId};
 use crate::krb5::keys::Absence;
-use crate::krb5::msg::principal::Principal;
+use crate::krb5::msg::principal::{Principal, escaped};
 use crate::krb5::replay::ReplayUnavailable;
 use crate::krb5::transited::PathFault;
 use crate::time::Timestamp;
@@ -46,6 +46,8 @@ pub enum AcceptError {
     NotYetValid { client: Principal, from: Timestamp, invalid: bool, now: Timestamp, skew: Duration },
     #[error("ticket of {client} good until {until}")]
     Expired { client: Principal, until: Timestamp, now: Timestamp, skew: Duration },
+    #[error("anonymous ticket, of {client}")]
+    Anonymous { client: Principal },
     #[error("ticket of {client} for {service}: {}", path_text(fault))]
     Transited { client: Principal, service: Principal, fault: PathFault },
     #[error("authorization data of type {ad_type} in the {place} of {client}, not to be ignored")]
@@ -113,6 +115,7 @@ impl Explain for AcceptError {
             Self::ClientMismatch { .. } => code::CLIENT_MISMATCH,
             Self::NotYetValid { .. } => code::TICKET_NOT_YET_VALID,
             Self::Expired { .. } => code::TICKET_EXPIRED,
+            Self::Anonymous { .. } => code::ANONYMOUS_CLIENT,
             Self::Transited { .. } => code::TRANSITED_REALM_REFUSED,
             Self::AuthorizationData { .. } => code::AUTHORIZATION_DATA_UNKNOWN,
             Self::ChecksumAbsent { .. } => code::CHECKSUM_ABSENT,
@@ -159,6 +162,7 @@ impl Explain for AcceptError {
             | Self::Skew { now, skew, .. } => {
                 format!("the time {now} and a permitted skew of {} s", skew.as_secs()).into()
             }
+            Self::Anonymous { .. } => "a client's name as a demand".into(),
             Self::Transited { .. } => {
                 "only the realms on the domain tree or in capaths between the two".into()
             }
@@ -186,6 +190,7 @@ const fn absence_code(absence: Absence) -> Code {
         Absence::Kvno => code::KVNO_ABSENT,
         Absence::Etype => code::ETYPE_KEY_ABSENT,
         Absence::Integrity => code::TICKET_INTEGRITY,
+        Absence::Malformed => code::KEY_MALFORMED,
     }
 }
 
@@ -220,7 +225,7 @@ fn path_text(fault: &PathFault) -> String {
         PathFault::Encoding(number) => format!("a transited encoding of type {number}"),
         PathFault::Malformed => "a transited encoding that cannot be spelt out".to_owned(),
         PathFault::Realm(realm) => {
-            format!("it came through {}", String::from_utf8_lossy(realm).escape_debug())
+            format!("it came through {}", escaped(realm))
         }
     }
 }

@@ -11,7 +11,7 @@ mod ticket;
 pub use authenticator::AuthenticatorOpened;
 pub use checksum::BindingsCompared;
 pub use error::{AcceptError, KeyPart};
-pub use reply::{Established, krb_error};
+pub use reply::{Asked, Established, krb_error};
 pub use ticket::TicketOpened;
 
 use super::facts::Facts;
@@ -20,12 +20,13 @@ use super::msg::ap_req::{ApOptions, ApReq};
 use super::msg::principal::Principal;
 use super::replay::{Presented, ReplayVerdict};
 use crate::crypto::{Etype, Key};
-use crate::gss::framing::{self, TokenId};
+use crate::gss::framing::{Framed, Mech, TokenId};
 use crate::policy::AcceptorPolicy;
 use crate::time::Timestamp;
 
 /// An AP-REQ that parsed, nothing of it believed yet.
 pub struct Request<'t> {
+    mech: Mech,
     ap_req: ApReq<'t>,
     service: Principal,
 }
@@ -36,27 +37,52 @@ impl<'t> Request<'t> {
     /// # Errors
     /// If `token` is anything else. A peer is told nothing of such an error.
     pub fn parse(token: &'t [u8]) -> Result<Self, AcceptError> {
-        let (token_id, body) = framing::open(token)?;
+        let Framed { mech, token_id, body } = Framed::open(token)?;
         if token_id != TokenId::ApReq {
             return Err(AcceptError::NotApReq(token_id));
         }
         let ap_req = ApReq::parse(body).map_err(AcceptError::ApReq)?;
         let service = ap_req.ticket.sname.to_principal(ap_req.ticket.realm);
-        Ok(Self { ap_req, service })
+        Ok(Self { mech, ap_req, service })
     }
 
-    /// The service that the ticket names: a claim, which a KRB-ERROR repeats.
+    /// The service that the ticket names: a claim.
     #[must_use]
     pub fn claimed_service(&self) -> &Principal {
         &self.service
     }
 
+    /// What a KRB-ERROR repeats.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        Asked { mech: self.mech, service: &self.service }
+    }
+
     /// Opens ticket and authenticator and makes every check that needs neither memory nor the outside.
     ///
     /// # Errors
-    /// The first check that fails. What depends on the clock is none of them: an authenticator whose time is not now must
-    /// be remembered all the same, or it could be presented again once its time has come. [`Verified::judge`] tells it.
-    pub fn verify(&self, keys: &ServiceKeys, policy: &AcceptorPolicy) -> Result<Verified, AcceptError> {
+    /// The first check that fails. The clock is looked at last, and for what can never be accepted any more: that takes no
+    /// room in the replay store. An authenticator whose time is yet to come must be remembered, or it could be presented
+    /// again then: [`Verified::judge`] tells that it is too early.
+    pub fn verify(
+        &self,
+        keys: &ServiceKeys,
+        policy: &AcceptorPolicy,
+        now: Timestamp,
+    ) -> Result<Verified, Unverified> {
+        let verified = self.verify_at_any_time(keys, policy)?;
+        let Presented { ctime, .. } = verified.presented;
+        match ticket::check_not_over(&verified.facts, ctime, policy, now) {
+            Ok(()) => Ok(verified),
+            Err(error) => Err(Unverified { error, facts: Some(verified.facts) }),
+        }
+    }
+
+    fn verify_at_any_time(
+        &self,
+        keys: &ServiceKeys,
+        policy: &AcceptorPolicy,
+    ) -> Result<Verified, AcceptError> {
         let claimed = &self.service;
         if self.ap_req.ap_options.contains(ApOptions::USE_SESSION_KEY) {
             return Err(AcceptError::UserToUser);
@@ -69,6 +95,7 @@ impl<'t> Request<'t> {
 
         let opened = authenticator::open(&client, &session_key, &self.ap_req.authenticator)?;
         let (authenticator, authenticator_opened) = opened.parse(&client, &part)?;
+        ticket::check_named(&client, part.flags)?;
         let mut waivers = Vec::new();
         waivers.extend(ticket::check_transited(&client, &service, &part, policy)?);
         ticket::check_authorization_data(&client, "ticket", part.authorization_data.as_ref())?;
@@ -81,7 +108,7 @@ impl<'t> Request<'t> {
         let gss = checksum::read(&client, &authenticator)?;
         let extensions = authenticator::extensions(&client, authenticator.authorization_data.as_ref())?;
         let bindings = checksum::compare(&client, &gss.bindings, extensions.asserts_channel_binding, policy)?;
-        authenticator::check_target(&client, extensions.target.as_deref(), served(keys, policy))?;
+        authenticator::check_target(&client, extensions.target.as_deref(), &policy.accept_principals)?;
         let subkey = authenticator::subkey(&client, claimed, &authenticator, policy)?;
         let initiator_key = subkey.unwrap_or_else(|| session_key.clone());
         let (flags, waiver) = checksum::grant(&client, gss.flags, initiator_key.etype(), policy)?;
@@ -105,6 +132,7 @@ impl<'t> Request<'t> {
             waivers,
         };
         Ok(Verified {
+            mech: self.mech,
             subkey_etype: choose_subkey_etype(policy, &extensions.etypes, &session_key, &initiator_key),
             facts,
             session_key,
@@ -116,10 +144,19 @@ impl<'t> Request<'t> {
     }
 }
 
-/// The principals that are served: those that `accept_principals` names, or every one that has a key.
-fn served<'a>(keys: &'a ServiceKeys, policy: &'a AcceptorPolicy) -> impl Iterator<Item = &'a Principal> {
-    let of_keys = policy.accept_principals.is_empty().then(|| keys.iter().map(|key| key.principal()));
-    of_keys.into_iter().flatten().chain(&policy.accept_principals)
+/// Why a request was not verified.
+#[derive(Clone, Debug)]
+pub struct Unverified {
+    /// The check that failed.
+    pub error: AcceptError,
+    /// What is known all the same, if only the time was wrong.
+    pub facts: Option<Facts>,
+}
+
+impl From<AcceptError> for Unverified {
+    fn from(error: AcceptError) -> Self {
+        Self { error, facts: None }
+    }
 }
 
 /// Etype of the acceptor's subkey (RFC 4537): the first of our permitted list that the initiator named or used, if it is
@@ -145,6 +182,7 @@ struct StatelessProofs {
 
 /// An AP-REQ that is genuine, and may still be a replay.
 pub struct Verified {
+    mech: Mech,
     facts: Facts,
     session_key: Key,
     initiator_key: Key,
@@ -165,6 +203,12 @@ impl Verified {
         &self.presented
     }
 
+    /// What a KRB-ERROR repeats.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        Asked { mech: self.mech, service: &self.facts.claimed_service }
+    }
+
     /// What would be known of the context.
     #[must_use]
     pub fn facts(&self) -> &Facts {
@@ -175,7 +219,8 @@ impl Verified {
     ///
     /// # Errors
     /// If it is a replay, the ticket is not good now, the clocks are too far apart, or the store cannot tell; in this
-    /// order, so that a clock that is off is told as that.
+    /// order, so that a clock that is off is told as that. But a client whose clock is ahead gets no other chance from a
+    /// store that cannot tell: its authenticator was not remembered, and could be presented again once its time has come.
     pub fn judge(
         self,
         verdict: ReplayVerdict,
@@ -188,13 +233,14 @@ impl Verified {
         }
         ticket::check_times(&self.facts, policy, now)?;
         let skew = policy.clock_skew;
-        if ctime.abs_diff(now) > skew {
-            return Err(AcceptError::Skew { client: client.clone(), ctime: *ctime, now, skew });
+        let skewed = ctime.abs_diff(now) > skew;
+        match verdict {
+            ReplayVerdict::Unavailable(fault) if !skewed || *ctime > now => {
+                Err(AcceptError::ReplayStore { client: client.clone(), ctime: *ctime, fault })
+            }
+            _ if skewed => Err(AcceptError::Skew { client: client.clone(), ctime: *ctime, now, skew }),
+            _ => Ok(Authentic { verified: self, fresh: NotReplayed(()) }),
         }
-        if let ReplayVerdict::Unavailable(fault) = verdict {
-            return Err(AcceptError::ReplayStore { client: client.clone(), ctime: *ctime, fault });
-        }
-        Ok(Authentic { verified: self, fresh: NotReplayed(()) })
     }
 }
 
@@ -209,6 +255,12 @@ impl Authentic {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.verified.facts
+    }
+
+    /// What a KRB-ERROR repeats.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        self.verified.asked()
     }
 
     /// Whether the ticket is still good, when time has passed since [`Verified::judge`].

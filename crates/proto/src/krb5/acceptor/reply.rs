@@ -4,7 +4,7 @@ use super::{Authentic, AuthenticatorOpened, BindingsCompared, NotReplayed, Ticke
 use crate::crypto::{Key, KeyUsage};
 use crate::der::Writer;
 use crate::gss::GssFlags;
-use crate::gss::framing::{self, TokenId};
+use crate::gss::framing::{self, Mech, TokenId};
 use crate::krb5::facts::Facts;
 use crate::krb5::initial_sequence_number;
 use crate::krb5::msg::ap_rep::{ApRep, EncApRepPart};
@@ -48,7 +48,7 @@ impl Authentic {
             };
             let answer =
                 ApRepAnswer { ctime: verified.presented.ctime, subkey: subkey.as_ref(), seq_number: own_seq };
-            answer.write(&verified.session_key, rng, out);
+            answer.write(verified.mech, &verified.session_key, rng, out);
             (subkey, own_seq)
         } else {
             // Without an AP-REP the two directions begin at the same number (RFC 4121 section 4.2.1, as MIT does it).
@@ -81,7 +81,8 @@ impl Authentic {
 const fn far_from(initiator_seq: u32) -> u32 {
     const HALF: u32 = 1 << 29;
     let far = initiator_seq.wrapping_add(HALF) % (1 << 30);
-    if far == 0 { 1 } else { far }
+    // No direction begins at 0, and from 1 it would reach the other's first number.
+    if far == 0 { 1 << 30 } else { far }
 }
 
 struct ApRepAnswer<'a> {
@@ -94,7 +95,7 @@ struct ApRepAnswer<'a> {
 const ENC_PART_CAPACITY: usize = 128;
 
 impl ApRepAnswer<'_> {
-    fn write(&self, session_key: &Key, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) {
+    fn write(&self, mech: Mech, session_key: &Key, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) {
         // Room for all of it at once: a buffer that grows leaves copies of the subkey behind.
         let mut plaintext = Secret::new(Vec::with_capacity(ENC_PART_CAPACITY));
         let part = EncApRepPart {
@@ -108,20 +109,37 @@ impl ApRepAnswer<'_> {
         let mut cipher = Vec::with_capacity(plaintext.len().saturating_add(64));
         session_key.cipher(KeyUsage::AP_REP).seal(rng, plaintext.expose(), &mut cipher);
         let enc_part = EncryptedData { etype: session_key.etype().wire(), kvno: None, cipher: &cipher };
-        framing::wrap(TokenId::ApRep, out, |body| ApRep { enc_part }.write(body));
+        framing::wrap_as(mech, TokenId::ApRep, out, |body| ApRep { enc_part }.write(body));
+    }
+}
+
+/// What of an AP-REQ its KRB-ERROR repeats.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The number of Kerberos in the token's frame.
+    pub mech: Mech,
+    /// The service that the client's ticket names: a claim.
+    pub service: &'a Principal,
+}
+
+/// As asked by a client that frames its tokens with today's number.
+impl<'a> From<&'a Principal> for Asked<'a> {
+    fn from(service: &'a Principal) -> Self {
+        Self { mech: Mech::Krb5, service }
     }
 }
 
 /// Appends a framed KRB-ERROR to `out`. It carries the code and the name that the client's own ticket has, and nothing
 /// else, but for a skew the word that one more AP-REQ is waited for (MS-KILE 3.2.5.1).
-pub fn krb_error(
+pub fn krb_error<'a>(
     error_code: i32,
-    service: &Principal,
+    asked: impl Into<Asked<'a>>,
     awaiting_retry: bool,
     now: Timestamp,
     out: &mut Vec<u8>,
 ) {
+    let Asked { mech, service } = asked.into();
     let e_data = awaiting_retry.then(skew_recovery);
     let error = NewKrbError { stime: now, error_code, service, e_data: e_data.as_deref() };
-    framing::wrap(TokenId::KrbError, out, |body| error.write(body));
+    framing::wrap_as(mech, TokenId::KrbError, out, |body| error.write(body));
 }

@@ -108,6 +108,40 @@ pub(super) fn check_times(facts: &Facts, policy: &AcceptorPolicy, now: Timestamp
     Ok(())
 }
 
+/// Whether ticket or authenticator can no more be accepted at any later time: then a replay of it never can either, and the
+/// replay store need not know of it.
+pub(super) fn check_not_over(
+    facts: &Facts,
+    ctime: Timestamp,
+    policy: &AcceptorPolicy,
+    now: Timestamp,
+) -> Result<(), AcceptError> {
+    let client = || facts.client.clone();
+    let skew = policy.clock_skew;
+    let until = facts.endtime;
+    if until < now.saturating_sub(skew) {
+        return Err(AcceptError::Expired { client: client(), until, now, skew });
+    }
+    // When an authenticator of a time after this is not too early any more, the ticket has expired.
+    if ctime > until.saturating_add(skew).saturating_add(skew) {
+        return Err(AcceptError::Skew { client: client(), ctime, now, skew });
+    }
+    Ok(())
+}
+
+/// Refuses clients that nobody knows: the KDC says so by a flag, or by the name or the realm that it gives them (RFC 8062
+/// sections 3 and 4).
+pub(super) fn check_named(client: &Principal, flags: TicketFlags) -> Result<(), AcceptError> {
+    let name = client.components.iter().map(Vec::as_slice);
+    if flags.contains(TicketFlags::ANONYMOUS)
+        || name.eq([&b"WELLKNOWN"[..], b"ANONYMOUS"])
+        || client.realm == b"WELLKNOWN:ANONYMOUS"
+    {
+        return Err(AcceptError::Anonymous { client: client.clone() });
+    }
+    Ok(())
+}
+
 /// Whether the realms that the ticket came through were on the way; gives the waiver that let an unchecked path pass.
 pub(super) fn check_transited(
     client: &Principal,

@@ -18,6 +18,7 @@ use super::msg::checksum::ChecksumRef;
 use super::msg::encrypted_data::EncryptedData;
 use super::msg::encryption_key::EncryptionKeyRef;
 use super::msg::krb_error::KrbError;
+use super::msg::principal::Principal;
 use super::per_message::{Protection, Role};
 use crate::crypto::{Etype, Key, KeyUsage};
 use crate::der::Writer;
@@ -118,7 +119,7 @@ impl Sent {
             authorization_data: extensions.as_deref(),
         };
         // Room for all of it at once: a buffer that grows leaves copies of the subkey behind.
-        let mut plaintext = Secret::new(Vec::with_capacity(AUTHENTICATOR_CAPACITY));
+        let mut plaintext = Secret::new(Vec::with_capacity(capacity(&authenticator)));
         authenticator.write(&mut Writer::new(plaintext.expose_mut()));
         let session_key = &self.ticket.session_key;
         let mut cipher = Vec::new();
@@ -230,5 +231,37 @@ impl Sent {
     }
 }
 
-/// More than an authenticator with a long name takes.
-const AUTHENTICATOR_CAPACITY: usize = 1_024;
+/// Bytes that an authenticator takes at most: its names and authorization data, and more than all else of it.
+fn capacity(authenticator: &NewAuthenticator<'_>) -> usize {
+    const ALL_ELSE: usize = 512;
+    const TAG_AND_LENGTH: usize = 6;
+    let Principal { realm, components, .. } = authenticator.client;
+    let parts = components.iter().map(|component| component.len().saturating_add(TAG_AND_LENGTH));
+    let data = authenticator.authorization_data.map_or(0, <[u8]>::len);
+    parts.chain([realm.len(), data]).fold(ALL_ELSE, usize::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authenticator_of_any_name_fits_into_what_is_reserved_for_it() {
+        for (count, length) in [(1, 0), (1, 5), (32, 1), (32, 1_000), (1, 70_000), (200, 127)] {
+            let component = "c".repeat(length);
+            let client = Principal::new(&component, &vec![component.as_str(); count]);
+            let authenticator = NewAuthenticator {
+                client: &client,
+                cksum: Some(ChecksumRef { cksumtype: CKSUMTYPE, bytes: &[7; 24] }),
+                ctime: Timestamp::new(1_795_399_200, 999_999),
+                subkey: Some(EncryptionKeyRef { etype: 18, bytes: &[7; 32] }),
+                seq_number: Some(u32::MAX),
+                authorization_data: Some(&[7; 2_000]),
+            };
+            let mut plaintext = Vec::with_capacity(capacity(&authenticator));
+            let reserved = plaintext.capacity();
+            authenticator.write(&mut Writer::new(&mut plaintext));
+            assert_eq!(plaintext.capacity(), reserved, "{count} of {length}");
+        }
+    }
+}

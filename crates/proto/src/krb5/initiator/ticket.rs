@@ -17,7 +17,7 @@ const MAX_LISTED: usize = 8;
 pub struct ServiceTicket {
     /// The client that it was issued to.
     pub client: Principal,
-    /// The service that it is for.
+    /// The service that it is for, its realm the ticket's if the cache has none.
     pub service: Principal,
     /// Session key.
     pub session_key: Key,
@@ -50,7 +50,7 @@ impl ServiceTicket {
         now: Timestamp,
     ) -> Result<Self, InitiateError> {
         let mut fault = None;
-        for credential in ccache.find_service(service).filter(|credential| !credential.is_skey) {
+        for credential in ccache.find_service(service) {
             match Self::from_credential(credential, policy, now) {
                 Ok(ticket) => return Ok(ticket),
                 Err(error) => fault = Some(error),
@@ -58,7 +58,7 @@ impl ServiceTicket {
         }
         Err(fault.unwrap_or_else(|| {
             let cached = ccache.credentials.iter().take(MAX_LISTED);
-            let cached = cached.map(|credential| credential.server.to_string()).collect();
+            let cached = cached.map(|credential| service_of(credential).to_string()).collect();
             InitiateError::NoTicket { service: service.clone(), cached }
         }))
     }
@@ -72,7 +72,7 @@ impl ServiceTicket {
         policy: &InitiatorPolicy,
         now: Timestamp,
     ) -> Result<Self, InitiateError> {
-        let service = credential.server.clone();
+        let service = service_of(credential);
         let epoch = Timestamp::default();
         let from = if credential.starttime == epoch { credential.authtime } else { credential.starttime };
         let until = credential.endtime;
@@ -99,8 +99,12 @@ impl ServiceTicket {
     }
 }
 
+fn service_of(credential: &Credential) -> Principal {
+    Principal { realm: credential.service_realm().to_vec(), ..credential.server.clone() }
+}
+
 fn session_key(credential: &Credential, policy: &InitiatorPolicy) -> Result<Key, InitiateError> {
-    let service = || credential.server.clone();
+    let service = || service_of(credential);
     let number = credential.key_etype;
     let Some(etype) = Etype::from_wire(number).filter(|etype| policy.permits(*etype)) else {
         let permitted = policy.permitted_enctypes.clone();

@@ -5,7 +5,7 @@ use super::ap_req::expect;
 use super::authorization_data::AuthorizationData;
 use super::checksum::ChecksumRef;
 use super::encryption_key::EncryptionKeyRef;
-use super::name::NameRef;
+use super::name::{NameRef, realm_and_name};
 use super::principal::Principal;
 use crate::der::{DerError, Reader, Writer, tag};
 use crate::time::Timestamp;
@@ -47,7 +47,7 @@ impl<'a> Authenticator<'a> {
     /// Reads an Authenticator that fills `reader`.
     ///
     /// # Errors
-    /// If it breaks DER or has another version than 5.
+    /// If it breaks DER, has another version than 5, or a name that is out of bounds.
     pub fn parse(mut reader: Reader<'a>) -> Result<Self, DerError> {
         let authenticator =
             reader.within(tag::application(2), |message| message.within(tag::SEQUENCE, Self::fields))?;
@@ -57,8 +57,7 @@ impl<'a> Authenticator<'a> {
 
     fn fields(fields: &mut Reader<'a>) -> Result<Self, DerError> {
         expect(fields, 0, PVNO, "an authenticator of another version than 5")?;
-        let crealm = fields.field(1, Reader::general_string)?;
-        let cname = fields.field(2, NameRef::parse)?;
+        let (crealm, cname) = realm_and_name(fields, 1, 2)?;
         let cksum = fields.optional_field(3, ChecksumRef::parse)?;
         let cusec = fields.field(4, Reader::microseconds)?;
         let seconds = fields.field(5, Reader::time)?.seconds();

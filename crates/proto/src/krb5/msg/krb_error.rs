@@ -2,7 +2,7 @@
 
 use super::PVNO;
 use super::ap_req::expect;
-use super::name::NameRef;
+use super::name::{NameRef, realm, realm_and_name};
 use super::principal::Principal;
 use crate::der::{DerError, Reader, Writer, tag};
 use crate::time::Timestamp;
@@ -48,7 +48,7 @@ impl<'a> KrbError<'a> {
     /// Reads a KRB-ERROR that fills `bytes`.
     ///
     /// # Errors
-    /// If it breaks DER, has another version or type, or bytes follow it.
+    /// If it breaks DER, has another version or type, a name that is out of bounds, or bytes follow it.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DerError> {
         let mut reader = Reader::new(bytes);
         let error =
@@ -65,13 +65,14 @@ impl<'a> KrbError<'a> {
         let seconds = fields.field(4, Reader::time)?.seconds();
         let susec = fields.field(5, Reader::microseconds)?;
         let error_code = fields.field(6, Reader::int32)?;
-        fields.optional_field(7, Reader::general_string)?;
+        fields.optional_field(7, realm)?;
         fields.optional_field(8, NameRef::parse)?;
+        let (realm, sname) = realm_and_name(fields, 9, 10)?;
         Ok(Self {
             stime: Timestamp::new(seconds, susec),
             error_code,
-            realm: fields.field(9, Reader::general_string)?,
-            sname: fields.field(10, NameRef::parse)?,
+            realm,
+            sname,
             e_text: fields.optional_field(11, Reader::general_string)?,
             e_data: fields.optional_field(12, Reader::octets)?,
         })

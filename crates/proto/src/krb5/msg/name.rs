@@ -5,6 +5,10 @@ use crate::der::{DerError, Problem, Reader, Writer, tag};
 
 /// Most components of a name that is read from the network.
 pub const MAX_COMPONENTS: usize = 32;
+/// Most bytes of a name that is read from the network, its realm and all its components together.
+pub const MAX_BYTES: usize = 1_024;
+
+const TOO_LONG: Problem = Problem::Value("a name of more than 1,024 bytes");
 
 /// A name as it lies in a message.
 ///
@@ -23,10 +27,10 @@ pub struct NameRef<'a> {
 }
 
 impl<'a> NameRef<'a> {
-    /// Reads a PrincipalName of 1 to [`MAX_COMPONENTS`] components.
+    /// Reads a PrincipalName of 1 to [`MAX_COMPONENTS`] components and at most [`MAX_BYTES`] bytes in them.
     ///
     /// # Errors
-    /// If it breaks DER, or has no or too many components.
+    /// If it breaks DER, has no or too many components, or is too long.
     pub fn parse(reader: &mut Reader<'a>) -> Result<Self, DerError> {
         reader.within(tag::SEQUENCE, |name| {
             let name_type = name.field(0, Reader::int32)?;
@@ -43,6 +47,11 @@ impl<'a> NameRef<'a> {
     pub fn components(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = self.components;
         std::iter::from_fn(move || rest.general_string().ok())
+    }
+
+    /// Bytes in all components together.
+    fn byte_count(&self) -> usize {
+        self.components().map(<[u8]>::len).fold(0, usize::saturating_add)
     }
 
     /// Copies name and realm.
@@ -63,12 +72,37 @@ impl<'a> NameRef<'a> {
     }
 }
 
+/// Reads a Realm of at most [`MAX_BYTES`] bytes.
+pub(super) fn realm<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DerError> {
+    let too_long = reader.error(TOO_LONG);
+    let realm = reader.general_string()?;
+    if realm.len() > MAX_BYTES { Err(too_long) } else { Ok(realm) }
+}
+
+/// Reads the fields of a realm and of the name in it, of at most [`MAX_BYTES`] bytes together.
+pub(super) fn realm_and_name<'a>(
+    fields: &mut Reader<'a>,
+    realm_field: u8,
+    name_field: u8,
+) -> Result<(&'a [u8], NameRef<'a>), DerError> {
+    let too_long = fields.error(TOO_LONG);
+    let realm = fields.field(realm_field, realm)?;
+    let name = fields.field(name_field, NameRef::parse)?;
+    if realm.len().saturating_add(name.byte_count()) > MAX_BYTES {
+        return Err(too_long);
+    }
+    Ok((realm, name))
+}
+
 fn check_components(mut components: Reader<'_>) -> Result<(), DerError> {
     let start = components;
-    let mut count = 0_usize;
+    let (mut count, mut bytes) = (0_usize, 0_usize);
     while !components.is_empty() {
-        components.general_string()?;
+        bytes = bytes.saturating_add(components.general_string()?.len());
         count = count.saturating_add(1);
+    }
+    if bytes > MAX_BYTES {
+        return Err(start.error(TOO_LONG));
     }
     match count {
         0 => Err(start.error(Problem::Value("a name without components"))),

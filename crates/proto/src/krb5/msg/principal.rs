@@ -104,17 +104,17 @@ impl Principal {
             && self.components.iter().zip(&other.components).all(|(a, b)| a.eq_ignore_ascii_case(b))
     }
 
-    /// The name without the realm, escaped as [`Display`](fmt::Display) does.
+    /// The name without the realm as a log shows it, escaped and cut as [`Display`](fmt::Display) does.
     #[must_use]
     pub fn name(&self) -> String {
-        let mut text = String::new();
+        let mut name = EscapedText::default();
         for (index, component) in self.components.iter().enumerate() {
             if index > 0 {
-                text.push('/');
+                name.push(&['/']);
             }
-            escape(component, &mut text);
+            name.escape(component);
         }
-        text
+        name.text
     }
 }
 
@@ -128,24 +128,74 @@ const fn unescaped(byte: u8) -> u8 {
     }
 }
 
-/// Writes `bytes` so that no two names look the same and no log line can be forged with them.
-fn escape(bytes: &[u8], out: &mut String) {
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '/' | '@' | '\\' => out.extend(['\\', character]),
-                '\n' => out.push_str("\\n"),
-                '\t' => out.push_str("\\t"),
-                '\u{8}' => out.push_str("\\b"),
-                '\0' => out.push_str("\\0"),
-                other if other.is_control() => out.extend(other.escape_unicode()),
-                other => out.push(other),
+/// Most characters of a name, or of a realm, that are shown.
+const MAX_SHOWN: usize = 256;
+/// Longest escape: `\u{10ffff}`.
+const MAX_ESCAPE: usize = 10;
+
+/// Bytes of a peer as a log shows them, escaped and cut as [`Principal`]'s `Display` does.
+pub(crate) fn escaped(bytes: &[u8]) -> String {
+    let mut text = EscapedText::default();
+    text.escape(bytes);
+    text.text
+}
+
+/// A text in which no two names look the same and with which no log line can be forged. After [`MAX_SHOWN`] characters it
+/// ends with an ellipsis.
+#[derive(Default)]
+struct EscapedText {
+    text: String,
+    /// Characters in it.
+    shown: usize,
+    cut: bool,
+}
+
+impl EscapedText {
+    fn escape(&mut self, bytes: &[u8]) {
+        for chunk in bytes.utf8_chunks() {
+            chunk.valid().chars().for_each(|character| self.escape_char(character));
+            for byte in chunk.invalid() {
+                self.push(&['\\', 'x', hex_digit(byte >> 4), hex_digit(byte & 0xF)]);
+            }
+            if self.cut {
+                break;
             }
         }
-        for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
+    }
+
+    fn escape_char(&mut self, character: char) {
+        match character {
+            '/' | '@' | '\\' => self.push(&['\\', character]),
+            '\u{8}' => self.push(&['\\', 'b']),
+            // Quotes end nothing here.
+            '\'' | '"' => self.push(&[character]),
+            // Escapes what is not seen by itself: controls, directions, separators, marks on other letters.
+            other => {
+                let mut escape = ['\0'; MAX_ESCAPE];
+                let length = escape.iter_mut().zip(other.escape_debug()).map(|(to, from)| *to = from).count();
+                self.push(escape.get(..length).unwrap_or_default());
+            }
         }
     }
+
+    /// Appends all of `characters` or none of them, so that no escape is cut in two.
+    fn push(&mut self, characters: &[char]) {
+        let shown = self.shown.saturating_add(characters.len());
+        if self.cut {
+            return;
+        }
+        if shown <= MAX_SHOWN {
+            self.text.extend(characters);
+            self.shown = shown;
+        } else {
+            self.text.push('…');
+            self.cut = true;
+        }
+    }
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from_digit(nibble.into(), 16).unwrap_or_default()
 }
 
 impl PartialEq for Principal {
@@ -156,11 +206,12 @@ impl PartialEq for Principal {
 
 impl Eq for Principal {}
 
-/// `NAME/INSTANCE@REALM` in which `/`, `@` and `\` that belong to a part have a backslash before them.
+/// `NAME/INSTANCE@REALM` for people and logs: `/`, `@` and `\` that belong to a part have a backslash before them, what is
+/// not seen by itself and bytes that are no UTF-8 stand as escapes, and of the name as of the realm at most 256 characters
+/// are shown, then an ellipsis.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut realm = String::new();
-        escape(&self.realm, &mut realm);
+        let realm = escaped(&self.realm);
         if realm.is_empty() { f.write_str(&self.name()) } else { write!(f, "{}@{realm}", self.name()) }
     }
 }
@@ -199,6 +250,29 @@ mod tests {
     fn a_slash_inside_a_component_is_another_principal() {
         assert_ne!(Principal::new("R", &["a/b"]), Principal::new("R", &["a", "b"]));
         assert_ne!(Principal::new("R", &["a/b"]).to_string(), Principal::new("R", &["a", "b"]).to_string());
+    }
+
+    #[test]
+    fn what_is_not_seen_by_itself_is_escaped() {
+        let shown = |text: &str| Principal::new("R", &[text]).to_string();
+        assert_eq!(shown("a\u{202E}b"), "a\\u{202e}b@R");
+        assert_eq!(shown("a\u{200B}b"), "a\\u{200b}b@R");
+        assert_eq!(shown("a\u{2028}b"), "a\\u{2028}b@R");
+        assert_eq!(shown("e\u{301}"), "e\\u{301}@R");
+        assert_eq!(shown("\r\u{1b}[2J"), "\\r\\u{1b}[2J@R");
+        assert_eq!(shown("zoë o'hara"), "zoë o'hara@R");
+        let invalid = Principal { components: vec![b"a\xFF\x0e\xC3".to_vec()], ..Principal::new("R", &[]) };
+        assert_eq!(invalid.to_string(), "a\\xff\\u{e}\\xc3@R");
+    }
+
+    #[test]
+    fn a_long_name_is_shown_to_its_256th_character() {
+        let shown = |length: usize| Principal::new("", &[&"x".repeat(length)]).to_string();
+        assert_eq!(shown(256), "x".repeat(256));
+        assert_eq!(shown(257), "x".repeat(256) + "…");
+        let escapes =
+            Principal { components: vec![vec![0xFF; 1_000]; 30], realm: vec![0xFF; 1_000], name_type: 0 };
+        assert_eq!(escapes.to_string(), format!("{0}…@{0}…", "\\xff".repeat(64)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::PVNO;
 use super::authorization_data::AuthorizationData;
 use super::encrypted_data::EncryptedData;
 use super::encryption_key::EncryptionKeyRef;
-use super::name::NameRef;
+use super::name::{NameRef, realm_and_name};
 use crate::der::{DerError, Problem, Reader, tag};
 use crate::time::Timestamp;
 
@@ -32,7 +32,7 @@ impl<'a> Ticket<'a> {
     /// Reads a Ticket.
     ///
     /// # Errors
-    /// If it breaks DER or has another version than 5.
+    /// If it breaks DER, has another version than 5, or a name that is out of bounds.
     pub fn parse(reader: &mut Reader<'a>) -> Result<Self, DerError> {
         reader.within(tag::application(1), |ticket| {
             ticket.within(tag::SEQUENCE, |ticket| {
@@ -40,11 +40,8 @@ impl<'a> Ticket<'a> {
                 if ticket.field(0, Reader::integer)? != PVNO {
                     return Err(at.error(Problem::Value("a ticket of another version than 5")));
                 }
-                Ok(Self {
-                    realm: ticket.field(1, Reader::general_string)?,
-                    sname: ticket.field(2, NameRef::parse)?,
-                    enc_part: ticket.field(3, EncryptedData::parse)?,
-                })
+                let (realm, sname) = realm_and_name(ticket, 1, 2)?;
+                Ok(Self { realm, sname, enc_part: ticket.field(3, EncryptedData::parse)? })
             })
         })
     }
@@ -65,6 +62,9 @@ impl TicketFlags {
     pub const PRE_AUTHENT: Self = Self(1 << 21);
     /// The KDC checked the transited realms.
     pub const TRANSITED_POLICY_CHECKED: Self = Self(1 << 19);
+
+    /// Issued to nobody in particular (RFC 8062 section 3).
+    pub const ANONYMOUS: Self = Self(1 << 15);
 
     /// Whether every bit of `flags` is set.
     #[must_use]
@@ -126,7 +126,7 @@ impl<'a> EncTicketPart<'a> {
     /// Reads an EncTicketPart that fills `reader`.
     ///
     /// # Errors
-    /// If it breaks DER.
+    /// If it breaks DER or its client's name is out of bounds.
     pub fn parse(mut reader: Reader<'a>) -> Result<Self, DerError> {
         let part = reader.within(tag::application(3), |part| part.within(tag::SEQUENCE, Self::fields))?;
         reader.finish()?;
@@ -136,8 +136,7 @@ impl<'a> EncTicketPart<'a> {
     fn fields(part: &mut Reader<'a>) -> Result<Self, DerError> {
         let flags = TicketFlags(part.field(0, Reader::flags)?);
         let key = part.field(1, EncryptionKeyRef::parse)?;
-        let crealm = part.field(2, Reader::general_string)?;
-        let cname = part.field(3, NameRef::parse)?;
+        let (crealm, cname) = realm_and_name(part, 2, 3)?;
         let (transited_type, transited) = part.field(4, |field| {
             field.within(tag::SEQUENCE, |transited| {
                 Ok((transited.field(0, Reader::int32)?, transited.field(1, Reader::octets)?))

@@ -70,6 +70,11 @@ pub(super) fn seal(
 ) -> Result<(), MessageError> {
     const SHORT: MessageError = MessageError::Malformed("a buffer shorter than the layout");
     let header = wrap_header(flags | SEALED, 0, 0, seq);
+    let Layout { prefix, trailer } = layout(cipher.etype(), Confidentiality::Sealed);
+    // Without room for it the copy of the header would lie where the confounder goes.
+    if buffer.len() < prefix.saturating_add(trailer) {
+        return Err(SHORT);
+    }
     let (first, body) = buffer.split_first_chunk_mut::<HEADER>().ok_or(SHORT)?;
     *first = header;
     let copy_end = body.len().checked_sub(cipher.trailer_len()).ok_or(SHORT)?;

@@ -67,7 +67,7 @@ impl Protection {
 
     fn tokens(&self, sent_by: Role) -> Tokens {
         match self.key.etype() {
-            Etype::ArcfourHmac => Tokens::Rc4(rc4::Direction::new(&self.key, sent_by)),
+            Etype::ArcfourHmac => Tokens::Rc4(rc4::Direction::new(&self.key, self.acceptor_subkey, sent_by)),
             _ => Tokens::Cfx {
                 keys: DirectionKeys::new(&self.key, sent_by),
                 flags: cfx::direction_flags(sent_by, self.acceptor_subkey),
@@ -87,7 +87,7 @@ impl Tokens {
     const fn numbers(&self) -> u64 {
         match self {
             Self::Cfx { .. } => u64::MAX,
-            Self::Rc4(_) => rc4::NUMBERS,
+            Self::Rc4(direction) => direction.numbers,
         }
     }
 }
@@ -180,7 +180,12 @@ impl Sender {
         out.extend_from_slice(plaintext);
         out.resize(out.len().saturating_add(trailer), 0);
         let token = out.get_mut(start..).unwrap_or_default();
-        self.wrap_in_place(confidentiality, token, rng)
+        let wrapped = self.wrap_in_place(confidentiality, token, rng);
+        if wrapped.is_err() {
+            // What stands there is the plaintext.
+            out.truncate(start);
+        }
+        wrapped
     }
 
     /// Makes a wrap token where the plaintext lies: `buffer` holds [`Layout::prefix`] bytes of any value, the plaintext,
@@ -194,7 +199,7 @@ impl Sender {
         buffer: &mut [u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<(), MessageError> {
-        let seq = self.take_seq()?;
+        let seq = self.due_seq()?;
         match (&mut self.tokens, confidentiality) {
             (Tokens::Cfx { keys, flags }, Confidentiality::Sealed) => {
                 cfx::seal(keys.seal(), *flags, seq, buffer, rng)
@@ -203,7 +208,10 @@ impl Sender {
                 cfx::sign(keys.wrap_checksum(), *flags, seq, buffer)
             }
             (Tokens::Rc4(direction), _) => direction.wrap(confidentiality, seq as u32, buffer, rng),
-        }
+        }?;
+        // Only now: the peer would miss the number of a message that was never made.
+        self.next_seq = seq.saturating_add(1);
+        Ok(())
     }
 
     /// Appends a MIC token over the concatenation of `message` to `out`.
@@ -211,21 +219,17 @@ impl Sender {
     /// # Errors
     /// If the sequence numbers are used up.
     pub fn mic(&mut self, message: &[&[u8]], out: &mut Vec<u8>) -> Result<(), MessageError> {
-        let seq = self.take_seq()?;
+        let seq = self.due_seq()?;
         match &mut self.tokens {
             Tokens::Cfx { keys, flags } => cfx::mic(keys.mic(), *flags, seq, message, out),
             Tokens::Rc4(direction) => direction.mic(seq as u32, message, out),
         }
+        self.next_seq = seq.saturating_add(1);
         Ok(())
     }
 
-    fn take_seq(&mut self) -> Result<u64, MessageError> {
-        let seq = self.next_seq;
-        if seq >= self.end_seq {
-            return Err(MessageError::SequenceExhausted);
-        }
-        self.next_seq = seq.saturating_add(1);
-        Ok(seq)
+    fn due_seq(&self) -> Result<u64, MessageError> {
+        if self.next_seq < self.end_seq { Ok(self.next_seq) } else { Err(MessageError::SequenceExhausted) }
     }
 }
 
@@ -269,7 +273,7 @@ impl Receiver {
                 let header = rc4::WrapHeader::parse(token)?;
                 let confidentiality = permitted(header.confidentiality(), self.require_sealed)?;
                 let (number, plaintext) = direction.open(&header, token)?;
-                (plaintext, confidentiality, self.window.admit_low_bits(number)?)
+                (plaintext, confidentiality, self.window.admit_low_bits(number, direction.numbers)?)
             }
         };
         self.verified_any = true;
@@ -288,7 +292,7 @@ impl Receiver {
             }
             Tokens::Rc4(direction) => {
                 let number = direction.verify_mic(message, token)?;
-                self.window.admit_low_bits(number)?
+                self.window.admit_low_bits(number, direction.numbers)?
             }
         };
         self.verified_any = true;

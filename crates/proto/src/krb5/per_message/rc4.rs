@@ -19,8 +19,11 @@ use crate::secret;
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Numbers that one direction has: with the next the key streams would come again.
+/// Numbers that one direction has with an acceptor's subkey: with the next its key streams would come again.
 pub(super) const NUMBERS: u64 = 1 << 32;
+/// Numbers that it has without one: then an acceptor of ours begins half of 2^30 numbers away from the initiator, and with
+/// the next one direction would have the key stream of the other.
+pub(super) const NUMBERS_WITHOUT_SUBKEY: u64 = 1 << 29;
 
 /// Kerberos 5 as an OBJECT IDENTIFIER.
 const OID: [u8; 11] = [0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x02, 0x02];
@@ -53,6 +56,8 @@ pub(super) const fn layout(plaintext_len: usize) -> Layout {
 
 /// What makes and verifies the tokens that one end sends.
 pub(super) struct Direction {
+    /// How many numbers it has.
+    pub(super) numbers: u64,
     sent_by: Role,
     wrap: Checksummer,
     mic: Checksummer,
@@ -66,13 +71,20 @@ type MessageKey = Zeroizing<[u8; LEN]>;
 
 impl Direction {
     /// Derives the keys of `key`, which is one of RC4. They are the same in both directions.
-    pub(super) fn new(key: &Key, sent_by: Role) -> Self {
+    pub(super) fn new(key: &Key, acceptor_subkey: bool, sent_by: Role) -> Self {
         let mut bytes = MessageKey::default();
         bytes.iter_mut().zip(key.expose()).for_each(|(to, from)| *to = *from);
         let number_base = derive(&bytes, &[0; 4]);
         bytes.iter_mut().for_each(|byte| *byte ^= 0xF0);
         let seal_base = derive(&bytes, &[0; 4]);
-        Self { sent_by, wrap: key.checksum(WRAP_USAGE), mic: key.checksum(MIC_USAGE), number_base, seal_base }
+        Self {
+            numbers: if acceptor_subkey { NUMBERS } else { NUMBERS_WITHOUT_SUBKEY },
+            sent_by,
+            wrap: key.checksum(WRAP_USAGE),
+            mic: key.checksum(MIC_USAGE),
+            number_base,
+            seal_base,
+        }
     }
 
     /// Makes a wrap token in place; `buffer` is as [`layout`] says.

@@ -50,12 +50,12 @@ impl SequenceWindow {
     }
 
     /// Takes the number of a verified message that bears the low 32 bits of it: the nearest to the next one is meant.
-    /// After 2^32 numbers of a direction there are no more, as nothing tells them from the first ones.
-    pub(super) fn admit_low_bits(&mut self, low: u32) -> Result<Order, MessageError> {
+    /// `numbers` is how many the direction has, at most 2^32, as nothing tells later ones from the first.
+    pub(super) fn admit_low_bits(&mut self, low: u32, numbers: u64) -> Result<Order, MessageError> {
         let due = self.first.wrapping_add(self.next) as u32;
         let ahead = low.wrapping_sub(due).cast_signed();
         let seq = self.next.wrapping_add_signed(ahead.into());
-        if (1 << 32..1 << 63).contains(&seq) {
+        if (numbers..1 << 63).contains(&seq) {
             return Err(MessageError::SequenceExhausted);
         }
         self.admit(self.first.wrapping_add(seq))
@@ -87,6 +87,8 @@ impl SequenceWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: u64 = 1 << 32;
 
     fn window(mode: SequenceMode) -> SequenceWindow {
         SequenceWindow::new(1_000, mode)
@@ -140,21 +142,29 @@ mod tests {
     #[test]
     fn low_bits_stand_for_the_nearest_number() {
         let mut datagrams = SequenceWindow::new(u64::from(u32::MAX) - 1, SequenceMode::Window);
-        assert_eq!(datagrams.admit_low_bits(u32::MAX - 1), Ok(Order::InOrder));
-        assert_eq!(datagrams.admit_low_bits(1), Ok(Order::Gap));
-        assert_eq!(datagrams.admit_low_bits(u32::MAX), Ok(Order::Late));
-        assert_eq!(datagrams.admit_low_bits(0), Ok(Order::Late));
-        assert_eq!(datagrams.admit_low_bits(0), Err(MessageError::Replayed { seq: 2 }));
-        assert_eq!(datagrams.admit_low_bits(2), Ok(Order::InOrder));
-        assert!(matches!(datagrams.admit_low_bits(u32::MAX - 2), Err(MessageError::Replayed { .. })));
-        assert!(matches!(datagrams.admit_low_bits(0x9000_0000), Err(MessageError::Replayed { .. })));
+        assert_eq!(datagrams.admit_low_bits(u32::MAX - 1, ALL), Ok(Order::InOrder));
+        assert_eq!(datagrams.admit_low_bits(1, ALL), Ok(Order::Gap));
+        assert_eq!(datagrams.admit_low_bits(u32::MAX, ALL), Ok(Order::Late));
+        assert_eq!(datagrams.admit_low_bits(0, ALL), Ok(Order::Late));
+        assert_eq!(datagrams.admit_low_bits(0, ALL), Err(MessageError::Replayed { seq: 2 }));
+        assert_eq!(datagrams.admit_low_bits(2, ALL), Ok(Order::InOrder));
+        assert!(matches!(datagrams.admit_low_bits(u32::MAX - 2, ALL), Err(MessageError::Replayed { .. })));
+        assert!(matches!(datagrams.admit_low_bits(0x9000_0000, ALL), Err(MessageError::Replayed { .. })));
     }
 
     #[test]
     fn low_bits_are_not_taken_a_second_time_around() {
         let mut datagrams = window(SequenceMode::Window);
         datagrams.next = (1 << 32) - 1;
-        assert_eq!(datagrams.admit_low_bits(999), Ok(Order::InOrder));
-        assert_eq!(datagrams.admit_low_bits(1_000), Err(MessageError::SequenceExhausted));
+        assert_eq!(datagrams.admit_low_bits(999, ALL), Ok(Order::InOrder));
+        assert_eq!(datagrams.admit_low_bits(1_000, ALL), Err(MessageError::SequenceExhausted));
+    }
+
+    #[test]
+    fn a_direction_that_has_fewer_numbers_ends_with_the_last() {
+        let mut datagrams = window(SequenceMode::Window);
+        assert_eq!(datagrams.admit_low_bits(1_001, 2), Ok(Order::Gap));
+        assert_eq!(datagrams.admit_low_bits(1_002, 2), Err(MessageError::SequenceExhausted));
+        assert_eq!(datagrams.admit_low_bits(1_000, 2), Ok(Order::Late));
     }
 }

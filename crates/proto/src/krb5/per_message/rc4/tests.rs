@@ -29,8 +29,18 @@ impl TryRng for Counting {
 impl TryCryptoRng for Counting {}
 
 fn end(role: Role, etype: Etype, seq: u64, mode: SequenceMode) -> (Sender, Receiver) {
+    end_with(role, etype, false, seq, mode)
+}
+
+fn end_with(
+    role: Role,
+    etype: Etype,
+    acceptor_subkey: bool,
+    seq: u64,
+    mode: SequenceMode,
+) -> (Sender, Receiver) {
     let key = Key::new(etype, &vec![0x5A; etype.key_len()]).unwrap();
-    Protection { role, key, acceptor_subkey: false, send_seq: seq, receive_seq: seq }.split(false, mode)
+    Protection { role, key, acceptor_subkey, send_seq: seq, receive_seq: seq }.split(false, mode)
 }
 
 /// The initiator's sender and the acceptor's receiver.
@@ -242,12 +252,34 @@ fn the_etype_of_the_key_decides_which_tokens_are_taken() {
 
 #[test]
 fn numbers_go_on_past_32_bits_until_they_would_come_again() {
-    let (mut sender, mut receiver) = pair(u64::from(u32::MAX) - 1, SequenceMode::Strict);
+    let first = u64::from(u32::MAX) - 1;
+    let rc4 = Etype::ArcfourHmac;
+    let (mut sender, _) = end_with(Role::Initiator, rc4, true, first, SequenceMode::Strict);
+    let (_, mut receiver) = end_with(Role::Acceptor, rc4, true, first, SequenceMode::Strict);
     for _ in 0..4 {
         let token = wrapped(&mut sender, Confidentiality::Sealed, b"a message");
         assert_eq!(refusal(&mut receiver, &token), None);
     }
-    sender.next_seq = u64::from(u32::MAX) - 1 + NUMBERS;
+    ends_before(&mut sender, first + (1 << 32));
+}
+
+#[test]
+fn without_an_acceptors_subkey_a_direction_ends_before_the_other_begins() {
+    let (mut sender, _) = pair(1_000, SequenceMode::Strict);
+    ends_before(&mut sender, 1_000 + (1 << 29));
+    let (mut sender, mut receiver) = pair(1_000, SequenceMode::Window);
+    sender.next_seq += (1 << 29) - 1;
+    sender.end_seq += 1;
+    let last = wrapped(&mut sender, Confidentiality::Sealed, b"a message");
+    assert_eq!(refusal(&mut receiver, &last), None);
+    let beyond = wrapped(&mut sender, Confidentiality::Sealed, b"a message");
+    assert_eq!(refusal(&mut receiver, &beyond), Some(MessageError::SequenceExhausted));
+}
+
+/// The number before `end` can be used, and `end` cannot.
+fn ends_before(sender: &mut Sender, end: u64) {
+    sender.next_seq = end.saturating_sub(1);
+    wrapped(sender, Confidentiality::Sealed, b"a message");
     let mut token = Vec::new();
     let refused = sender.wrap(Confidentiality::Sealed, b"a message", &mut Counting(7), &mut token);
     assert_eq!(refused, Err(MessageError::SequenceExhausted));
