@@ -69,7 +69,10 @@ async fn reach(address: &str, deadline: Duration) -> Result<TcpStream, Refusal> 
         Ok(reached) => reached,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     };
-    let socket = reached.map_err(|error| failed(address, &error))?;
+    let socket = reached.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => sources::usage(format!("{address} ({error})"), "the form HOST:PORT"),
+        _ => failed(address, &error),
+    })?;
     // Small messages must not wait for more to come; if the system refuses, they do.
     let _ = socket.set_nodelay(true);
     Ok(socket)

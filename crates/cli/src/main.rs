@@ -2,6 +2,7 @@
 
 mod args;
 mod connect;
+mod descriptors;
 mod exit;
 mod report;
 mod serve;

@@ -1,8 +1,9 @@
 //! `countersign serve`: accept, authenticate, echo.
 
 use crate::args::{Framing, ServeArguments};
-use crate::{report, sources};
+use crate::{descriptors, report, sources};
 use countersign::audit::{AuditFile, Record};
+use countersign::limits::HandshakeLimits;
 use countersign::proto::context::Acceptor;
 use countersign::proto::error::{Fault, Refusal, code};
 use countersign::proto::krb5::facts::Facts;
@@ -24,19 +25,23 @@ struct Server {
 
 /// Serves until the process is ended.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<(), Refusal> {
-    let server = Arc::new(Server::new(arguments)?);
+    // Before anything is opened.
+    let limits = descriptors::handshake_limits();
+    let server = Arc::new(Server::new(arguments, limits)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| listen_failed("the program's own event loop", &error))?;
     runtime.block_on(serve(server, &arguments.listen))
 }
 
 impl Server {
-    fn new(arguments: &ServeArguments) -> Result<Self, Refusal> {
+    fn new(arguments: &ServeArguments, limits: HandshakeLimits) -> Result<Self, Refusal> {
         // The one framing there is so far; a second will make its codec here.
         let Framing::Dword = arguments.framing;
+        let policy = policy(arguments)?;
         let keytab = sources::keytab(arguments.keytab.as_deref())?;
         let keys = files::service_keys(&keytab)?;
-        let mut config = ServiceConfig::new(Acceptor::new(keys, policy(arguments)?));
+        let mut config = ServiceConfig::new(Acceptor::new(keys, policy));
+        config.limits = limits;
         config.handshake_deadline = Duration::from_secs(arguments.handshake_deadline);
         config.max_message = usize::try_from(arguments.max_message).unwrap_or(usize::MAX);
         let audit = arguments.audit.as_deref().map(AuditFile::open).transpose()?;
@@ -99,7 +104,7 @@ fn listen_failed(what: &str, error: &io::Error) -> Refusal {
     Refusal::new(code::LISTEN_FAILED, format!("{what} ({error})"), "nowhere else to listen")
 }
 
-/// How long accepting rests when the system has no descriptor left: some will come back.
+/// How long accepting rests after an error, such as having no descriptor left: some will come back.
 const REST: Duration = Duration::from_millis(50);
 
 async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
@@ -110,6 +115,9 @@ async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
             }
             Err(error) => {
                 report::line(&format!("cannot accept a connection: {error}"));
+                if descriptors::are_exhausted(&error) {
+                    server.service.admission().shed();
+                }
                 tokio::time::sleep(REST).await;
             }
         }
@@ -141,11 +149,12 @@ async fn attend(server: Arc<Server>, socket: TcpStream, peer: SocketAddr) {
     }
 }
 
-/// Sends every message back, the mark of the end too; a connection that ends between two messages has ended well.
+/// Sends every message back, empty ones too; a connection that ends between two messages has ended well.
 async fn echo(mut sending: Sending<TcpStream>, mut receiving: Receiving<TcpStream>) -> Result<(), Refusal> {
     loop {
-        match receiving.receive().await {
-            Ok(message) => sending.send(message.unwrap_or_default()).await?,
+        match receiving.receive_any().await {
+            Ok(Some(message)) => sending.send(message).await?,
+            Ok(None) => return Ok(()),
             Err(refusal) if refusal.code() == code::END_UNMARKED => return Ok(()),
             Err(refusal) => return Err(refusal),
         }

@@ -1,6 +1,7 @@
 //! A service that knows its clients: every message comes back in upper case.
 
 use countersign::Service;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -9,7 +10,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(std::env::args().nth(1).unwrap_or("127.0.0.1:2000".into())).await?;
     println!("listening on {}", listener.local_addr()?);
     loop {
-        let (socket, peer) = listener.accept().await?;
+        let accepted = listener.accept().await.inspect_err(|error| eprintln!("cannot accept: {error}"));
+        let Ok((socket, peer)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
         let service = service.clone();
         tokio::spawn(async move {
             let mut session = match countersign::tokio::accept(&service, socket, peer.ip()).await {

@@ -59,6 +59,16 @@ impl Admission {
         Ticket { table: Arc::clone(&self.table), source, number, eviction }
     }
 
+    /// Evicts the handshake that would give way if all places were taken, although they are not: for a listener that
+    /// cannot accept because the system has run out of descriptors. Does nothing if no handshake is open.
+    pub fn shed(&self) {
+        let evicted = lock(&self.table).shed();
+        // After the table's lock is gone, as in `enter`.
+        if let Some((loser, why)) = evicted {
+            loser.trip(why);
+        }
+    }
+
     /// How many handshakes are counted now.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -141,7 +151,7 @@ impl std::fmt::Debug for Ticket {
     }
 }
 
-/// A handshake lost its place to another one.
+/// A handshake lost its place to another one, or to the system's want of descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{open} handshakes open from {source_address}, of which this one waited longest")]
 pub struct Evicted {
@@ -149,8 +159,8 @@ pub struct Evicted {
     pub source_address: IpAddr,
     /// How many it had, the one that lost its place included.
     pub open: usize,
-    /// What was permitted.
-    pub limits: HandshakeLimits,
+    /// What was permitted; `None` where it gave way because no descriptor was left ([`Admission::shed`]).
+    pub limits: Option<HandshakeLimits>,
 }
 
 impl Explain for Evicted {
@@ -163,8 +173,21 @@ impl Explain for Evicted {
     }
 
     fn have(&self) -> Cow<'static, str> {
-        let HandshakeLimits { total, per_address } = self.limits;
-        format!("room for {total} at once, {per_address} of them from one address").into()
+        match self.limits {
+            Some(HandshakeLimits { total, per_address }) => {
+                format!("room for {total} at once, {per_address} of them from one address").into()
+            }
+            None => "no descriptor left for the next connection".into(),
+        }
+    }
+
+    fn advice(&self) -> Cow<'static, str> {
+        match self.limits {
+            Some(_) => self.code().advice().into(),
+            None => {
+                "raise the limit of open descriptors (ulimit -n, LimitNOFILE) if the load is honest".into()
+            }
+        }
     }
 }
 
@@ -227,13 +250,26 @@ impl Table {
     /// Evicts one handshake if there is one too many. Each newcomer asks, so there is never more than one.
     fn make_room(&mut self, newcomer: IpAddr, limits: HandshakeLimits) -> Option<(Arc<Eviction>, Evicted)> {
         let of_newcomer = self.by_source.get(&newcomer).map_or(0, BTreeMap::len);
-        let source_address = if of_newcomer > limits.per_address {
-            newcomer
+        if of_newcomer > limits.per_address {
+            self.evict(newcomer, Some(limits))
         } else if self.open > limits.total {
-            *self.ranking.last_key_value()?.1
+            self.evict(*self.ranking.last_key_value()?.1, Some(limits))
         } else {
-            return None;
-        };
+            None
+        }
+    }
+
+    /// Evicts the handshake that ranks last, if there is any.
+    fn shed(&mut self) -> Option<(Arc<Eviction>, Evicted)> {
+        self.evict(*self.ranking.last_key_value()?.1, None)
+    }
+
+    /// Evicts the handshake of this source that waits longest.
+    fn evict(
+        &mut self,
+        source_address: IpAddr,
+        limits: Option<HandshakeLimits>,
+    ) -> Option<(Arc<Eviction>, Evicted)> {
         let waiting = self.by_source.get(&source_address)?;
         let open = waiting.len();
         let (&longest, _) = waiting.first_key_value()?;
@@ -400,6 +436,23 @@ mod tests {
         let admission = admission(0, 0);
         let ticket = enter(&admission, "192.0.2.1");
         assert_eq!((ticket.eviction(), admission.open()), (None, 1));
+    }
+
+    #[test]
+    fn shedding_evicts_the_one_that_ranks_last_though_there_is_room() {
+        let admission = admission(100, 100);
+        let tickets: Vec<_> = ["192.0.2.9", "192.0.2.1", "192.0.2.1", "192.0.2.2"]
+            .iter()
+            .map(|address| enter(&admission, address))
+            .collect();
+        admission.shed();
+        assert_eq!((admission.open(), lost(&tickets)), (3, vec![1]));
+        let evicted = tickets[1].eviction().unwrap();
+        assert_eq!(evicted.code(), code::HANDSHAKES_EXHAUSTED);
+        assert!(evicted.have().contains("no descriptor left"), "{}", evicted.have());
+        assert!(evicted.advice().contains("ulimit"), "{}", evicted.advice());
+        (0..5).for_each(|_| admission.shed());
+        assert_eq!((admission.open(), lost(&tickets)), (0, vec![0, 1, 2, 3]));
     }
 
     fn counter() -> (Arc<AtomicUsize>, impl Fn() + Clone + Send + 'static) {

@@ -95,7 +95,9 @@ impl Service {
         (self.0.config.authorize)(facts)
     }
 
-    pub(crate) fn admission(&self) -> &Admission {
+    /// The handshakes that are open: their number, and a way to shed one of them.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
         &self.0.admission
     }
 

@@ -5,7 +5,8 @@
 //! let service = countersign::Service::from_keytab("/etc/krb5.keytab")?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:2000").await?;
 //! let (socket, peer) = listener.accept().await?;
-//! let mut session = countersign::tokio::accept(&service, socket, peer.ip()).await?;
+//! let accepted = countersign::tokio::accept(&service, socket, peer.ip()).await;
+//! let mut session = accepted.map_err(|failure| failure.refusal)?;
 //! println!("{} is here", session.facts().client);
 //! while let Some(message) = session.receive().await? {
 //!     let reply = message.to_ascii_uppercase();
@@ -18,11 +19,10 @@
 
 use crate::client::Client;
 use crate::handshake::{
-    AcceptorMachine, Agreed, Failure, Handshake, InitiatorMachine, LINGER, LINGER_BYTES, Machine, Progress,
-    bare, late, network,
+    AcceptorMachine, Agreed, Failed, Failure, Handshake, LINGER, LINGER_BYTES, Machine, late, network,
 };
 use crate::service::Service;
-use crate::session::{self, Inbound, Outbound, failed};
+use crate::session::{self, Inbound, Outbound};
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use ::tokio::time::timeout;
 use countersign_proto::error::Refusal;
@@ -30,6 +30,7 @@ use countersign_proto::krb5::facts::Facts;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Accepts one client on a connection that it opened from `address`. When this returns a failure the client has been
 /// told what its protocol has a word for, and the connection is closed.
@@ -42,13 +43,25 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let ticket = service.admission().enter(address);
-    let handshake = Handshake::await_peer(AcceptorMachine::new(service));
-    let agreed = ::tokio::select! {
-        agreed = drive(handshake, &mut stream, service.handshake_deadline()) => agreed?,
-        evicted = ticket.evicted() => return Err(bare(evicted.into())),
+    let mut handshake = Handshake::await_peer(AcceptorMachine::new(service));
+    let stopped = ::tokio::select! {
+        biased;
+        driven = drive(&mut handshake, &mut stream, service.handshake_deadline()) => driven,
+        evicted = ticket.evicted() => Err(evicted.into()),
     };
-    ticket.leave().map_err(|evicted| bare(evicted.into()))?;
-    Ok(Session::new(stream, agreed, service.max_message()))
+    match handshake.conclude(stopped) {
+        Ok(agreed) => match ticket.leave() {
+            Ok(()) => Ok(Session::new(stream, agreed, service.max_message())),
+            Err(evicted) => Err(agreed.failed(evicted.into())),
+        },
+        Err(Failed { failure, last_words }) => {
+            ::tokio::select! {
+                () = end(&mut stream, last_words) => (),
+                _ = ticket.evicted() => (),
+            }
+            Err(failure)
+        }
+    }
 }
 
 /// Proves this client to the service at the other end of `stream`, and the service to it.
@@ -59,88 +72,63 @@ pub async fn connect<S>(client: &Client, mut stream: S) -> Result<Session<S>, Fa
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut token = Vec::new();
-    let machine = InitiatorMachine::begin(client.initiator(), &mut token);
-    let handshake = Handshake::begin_with(machine, &token)?;
-    let agreed = drive(handshake, &mut stream, client.handshake_deadline()).await?;
-    Ok(Session::new(stream, agreed, client.max_message()))
-}
-
-/// Where a handshake stands while the driver waits: taken out while a step is made.
-struct Driven<M> {
-    handshake: Option<Handshake<M>>,
-}
-
-/// Drives a handshake to its end, within the deadline; a refusal is told and the connection ended.
-async fn drive<M, S>(
-    handshake: Handshake<M>,
-    stream: &mut S,
-    deadline: std::time::Duration,
-) -> Result<Agreed, Failure>
-where
-    M: Machine,
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut driven = Driven { handshake: Some(handshake) };
-    let ended = match timeout(deadline, exchange(&mut driven, stream)).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(error)) => return Err(driven.abandon(network(&error))),
-        Err(_) => return Err(driven.abandon(late(deadline))),
-    };
-    match ended {
-        Ended::Agreed(agreed) => Ok(agreed),
-        Ended::Closed(failure) => Err(failure),
-        Ended::Refused { failure, output } => {
-            // The peer may be gone or silent: what was refused stays refused whether or not it hears of it.
-            let _ = timeout(LINGER, tell_and_close(stream, &output)).await;
+    let mut handshake = Handshake::begin(client.initiator())?;
+    let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline()).await;
+    match handshake.conclude(stopped) {
+        Ok(agreed) => Ok(Session::new(stream, agreed, client.max_message())),
+        Err(Failed { failure, last_words }) => {
+            end(&mut stream, last_words).await;
             Err(failure)
         }
     }
 }
 
-impl<M: Machine> Driven<M> {
-    fn abandon(&mut self, cause: Refusal) -> Failure {
-        match self.handshake.take() {
-            Some(handshake) => handshake.abandon(cause),
-            None => bare(cause),
-        }
-    }
-}
-
-enum Ended {
-    Agreed(Agreed),
-    Closed(Failure),
-    Refused { failure: Failure, output: Vec<u8> },
-}
-
-async fn exchange<M, S>(driven: &mut Driven<M>, stream: &mut S) -> io::Result<Ended>
+/// Drives a handshake to its end, within the deadline; an error is a cause that lies outside of it.
+async fn drive<M, S>(handshake: &mut Handshake<M>, stream: &mut S, deadline: Duration) -> Result<(), Refusal>
 where
     M: Machine,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    loop {
-        let Some(handshake) = &mut driven.handshake else {
-            return Err(io::Error::other("a handshake that has ended was driven on"));
-        };
+    match timeout(deadline, exchange(handshake, stream)).await {
+        Ok(exchanged) => exchanged.map_err(|error| network(&error)),
+        Err(_) => Err(late(deadline)),
+    }
+}
+
+async fn exchange<M, S>(handshake: &mut Handshake<M>, stream: &mut S) -> io::Result<()>
+where
+    M: Machine,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while handshake.is_open() {
         if !handshake.output().is_empty() {
-            stream.write_all(handshake.output()).await?;
-            stream.flush().await?;
-            handshake.sent();
+            send_output(handshake, stream).await?;
         }
         let count = stream.read(handshake.space()).await?;
-        let Some(handshake) = driven.handshake.take() else { continue };
-        if count == 0 {
-            return Ok(Ended::Closed(handshake.closed()));
-        }
-        match handshake.received(count) {
-            Progress::Pending(handshake) => driven.handshake = Some(handshake),
-            Progress::Failed { failure, output } => return Ok(Ended::Refused { failure, output }),
-            Progress::Done(agreed) => {
-                stream.write_all(&agreed.output).await?;
-                stream.flush().await?;
-                return Ok(Ended::Agreed(agreed));
-            }
-        }
+        handshake.received(count);
+    }
+    if handshake.is_agreed() { send_output(handshake, stream).await } else { Ok(()) }
+}
+
+async fn send_output<M, S>(handshake: &mut Handshake<M>, stream: &mut S) -> io::Result<()>
+where
+    M: Machine,
+    S: AsyncWrite + Unpin,
+{
+    stream.write_all(handshake.output()).await?;
+    stream.flush().await?;
+    handshake.sent();
+    Ok(())
+}
+
+/// Ends a connection whose handshake failed.
+async fn end<S>(stream: &mut S, last_words: Option<Vec<u8>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(last_words) = last_words {
+        // The peer may be gone or silent: what was refused stays refused whether or not it hears of it.
+        let _ = timeout(LINGER, tell_and_close(stream, &last_words)).await;
     }
 }
 
@@ -203,10 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &self.sending.facts
     }
 
-    /// Whether the peer has shown by a message that it holds the session's key (DESIGN rule 10).
+    /// Whether the peer has shown that it holds the session's key: at a client from the start, at a service once a
+    /// message came (DESIGN rule 10).
     #[must_use]
     pub fn peer_confirmed(&self) -> bool {
-        self.receiving.inbound.has_verified_any()
+        self.receiving.peer_confirmed()
     }
 
     /// Seals and sends one message; see [`Sending::send`].
@@ -223,6 +212,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// As [`Receiving::receive`].
     pub async fn receive(&mut self) -> Result<Option<&[u8]>, Refusal> {
         self.receiving.receive().await
+    }
+
+    /// Receives one message, empty ones too; see [`Receiving::receive_any`].
+    ///
+    /// # Errors
+    /// As [`Receiving::receive_any`].
+    pub async fn receive_any(&mut self) -> Result<Option<&[u8]>, Refusal> {
+        self.receiving.receive_any().await
     }
 
     /// Marks the end of what is sent; see [`Sending::finish`].
@@ -250,21 +247,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sending<S> {
     /// Seals and sends one message of at most `max_message` bytes. An empty one is the mark of the end: see
     /// [`Sending::finish`].
     ///
-    /// # Errors
-    /// If it is too long, or the connection fails.
-    pub async fn send(&mut self, message: &[u8]) -> Result<(), Refusal> {
-        let frame = self.outbound.seal(message)?;
-        self.stream.write_all(frame).await.map_err(|error| failed("writing", &error))?;
-        self.stream.flush().await.map_err(|error| failed("writing", &error))
-    }
-
-    /// Sends the mark of the end, and ends this direction of the connection.
+    /// It can be cancelled without harm to the stream. What was left of an earlier message goes first, and may be all
+    /// that a cancelled call did. Once the message is sealed it is accepted: whatever is then left of it goes with the next
+    /// call, so it arrives, in order, though the call that sent it was cancelled.
     ///
     /// # Errors
-    /// If the connection fails.
+    /// If it is too long, or the connection fails; after a failure of the connection always the same, because nobody
+    /// knows how much the peer got.
+    pub async fn send(&mut self, message: &[u8]) -> Result<(), Refusal> {
+        self.deliver().await?;
+        self.outbound.seal(message)?;
+        self.deliver().await
+    }
+
+    /// Sends the mark of the end if it was not the last message already, and ends this direction of the connection. If
+    /// it is cancelled, call it again.
+    ///
+    /// # Errors
+    /// If the connection fails, as for [`Sending::send`].
     pub async fn finish(&mut self) -> Result<(), Refusal> {
-        self.send(&[]).await?;
-        self.stream.shutdown().await.map_err(|error| failed("ending", &error))
+        self.deliver().await?;
+        self.outbound.seal_mark()?;
+        self.deliver().await?;
+        self.stream.shutdown().await.map_err(|error| self.outbound.failed(&error))
+    }
+
+    /// Writes what is left of the last message.
+    async fn deliver(&mut self) -> Result<(), Refusal> {
+        loop {
+            let remaining = self.outbound.remaining()?;
+            if remaining.is_empty() {
+                return self.stream.flush().await.map_err(|error| self.outbound.failed(&error));
+            }
+            let written = self.stream.write(remaining).await;
+            self.outbound.wrote(written)?;
+        }
     }
 }
 
@@ -275,19 +292,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiving<S> {
         &self.facts
     }
 
-    /// The next message, or `None` at the mark of the end (an empty message). It can be cancelled without losing anything.
+    /// Whether the peer has shown that it holds the session's key; see [`Session::peer_confirmed`].
+    #[must_use]
+    pub fn peer_confirmed(&self) -> bool {
+        self.inbound.peer_confirmed()
+    }
+
+    /// The next message, or `None` at the mark of the end (an empty message), and from then on, without waiting. It can
+    /// be cancelled without losing anything.
     ///
     /// # Errors
-    /// If a message is refused, the connection fails, or it ends without the mark; from then on always the same.
+    /// If a message is refused, the connection fails or ends without the mark, or a further message has come after the
+    /// mark; from then on always the same.
     pub async fn receive(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        while !self.inbound.is_ready()? {
-            let count =
-                self.stream.read(self.inbound.space()).await.map_err(|error| failed("reading", &error))?;
-            if count == 0 {
-                return Err(self.inbound.ended());
-            }
-            self.inbound.filled(count);
+        if self.inbound.is_over()? || !self.fill().await? {
+            return Ok(None);
         }
         Ok(self.inbound.next()?.filter(|message| !message.is_empty()))
+    }
+
+    /// The next message even if it is empty, or `None` if the connection ended after an empty one: for protocols in
+    /// which an empty message marks no end. It can be cancelled without losing anything.
+    ///
+    /// # Errors
+    /// As [`Receiving::receive`], but that messages may follow on an empty one.
+    pub async fn receive_any(&mut self) -> Result<Option<&[u8]>, Refusal> {
+        if self.fill().await? { self.inbound.next() } else { Ok(None) }
+    }
+
+    /// Reads until the next frame is there in whole; `false` if the connection ended after the mark of the end.
+    async fn fill(&mut self) -> Result<bool, Refusal> {
+        while !self.inbound.is_ready()? {
+            match self.stream.read(self.inbound.space()).await {
+                Ok(0) => return self.inbound.ended().map(|()| false),
+                Ok(count) => self.inbound.filled(count),
+                Err(error) => return Err(self.inbound.failed(&error)),
+            }
+        }
+        Ok(true)
     }
 }

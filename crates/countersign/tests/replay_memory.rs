@@ -64,10 +64,10 @@ fn the_tag_alone_is_identity() {
 #[test]
 fn an_entry_stays_two_skews_and_a_minute_after_its_ctime() {
     let store = store(100_000);
-    let first = presented(1, at(0) + MICRO, 1);
+    let first = presented(1, at(0).saturating_add(MICRO), 1);
     store.check(&first, at(0));
-    visit_every_shard(&store, at(0) + LIFETIME);
-    assert_eq!(store.check(&first, at(0) + LIFETIME), Seen);
+    visit_every_shard(&store, at(0).saturating_add(LIFETIME));
+    assert_eq!(store.check(&first, at(0).saturating_add(LIFETIME)), Seen);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn what_has_expired_is_forgotten_and_refused_by_the_horizon() {
     let store = store(100_000);
     let first = presented(1, at(0), 1);
     store.check(&first, at(0));
-    let later = at(1) + LIFETIME;
+    let later = at(1).saturating_add(LIFETIME);
     visit_every_shard(&store, later);
     assert_eq!(store.len(), 3_000, "of 3,001");
     assert_eq!(store.check(&first, later), Unavailable(Horizon));
@@ -115,16 +115,16 @@ fn a_ctime_exactly_at_the_horizon_is_refused_and_one_microsecond_later_is_not() 
     let horizon = Timestamp::new(at(0).seconds(), 123_456);
     let store = with_forgotten(&[horizon]);
     assert_eq!(store.check(&presented(7, horizon, 1), horizon), Unavailable(Horizon));
-    assert_eq!(store.check(&presented(8, horizon - MICRO, 1), horizon), Unavailable(Horizon));
-    assert_eq!(store.check(&presented(9, horizon + MICRO, 1), horizon), Fresh);
-    assert_eq!(store.check(&presented(9, horizon + MICRO, 1), horizon), Seen);
+    assert_eq!(store.check(&presented(8, horizon.saturating_sub(MICRO), 1), horizon), Unavailable(Horizon));
+    assert_eq!(store.check(&presented(9, horizon.saturating_add(MICRO), 1), horizon), Fresh);
+    assert_eq!(store.check(&presented(9, horizon.saturating_add(MICRO), 1), horizon), Seen);
 }
 
 #[test]
 fn the_horizon_never_falls() {
     let store = with_forgotten(&[at(500), at(0), at(200)]);
     assert_eq!(store.check(&presented(7, at(500), 1), at(500)), Unavailable(Horizon));
-    assert_eq!(store.check(&presented(8, at(500) + MICRO, 1), at(500)), Fresh);
+    assert_eq!(store.check(&presented(8, at(500).saturating_add(MICRO), 1), at(500)), Fresh);
 }
 
 #[test]
@@ -141,9 +141,12 @@ fn an_entry_older_than_the_horizon_is_still_seen_while_it_is_there() {
 #[test]
 fn an_authenticator_that_has_already_expired_is_refused_and_not_stored() {
     let store = store(1_000);
-    assert_eq!(store.check(&presented(1, at(0), 1), at(0) + LIFETIME), Unavailable(Horizon));
+    assert_eq!(store.check(&presented(1, at(0), 1), at(0).saturating_add(LIFETIME)), Unavailable(Horizon));
     assert!(store.is_empty());
-    assert_eq!(store.check(&presented(1, at(0) + MICRO, 1), at(0) + LIFETIME), Fresh);
+    assert_eq!(
+        store.check(&presented(1, at(0).saturating_add(MICRO), 1), at(0).saturating_add(LIFETIME)),
+        Fresh
+    );
 }
 
 #[test]
@@ -326,7 +329,7 @@ const MODEL_LIFETIME: Duration = Duration::from_secs(70);
 
 /// Entries may be kept to the end of the second in which they expire.
 fn forgettable(authenticator: &Presented, now: Timestamp) -> bool {
-    (authenticator.ctime + MODEL_LIFETIME).seconds() < now.seconds()
+    authenticator.ctime.saturating_add(MODEL_LIFETIME).seconds() < now.seconds()
 }
 
 impl Model {
@@ -340,7 +343,7 @@ impl Model {
             known.may_be_gone |= forgettable(&known.authenticator, now);
         }
         let known = self.accepted.iter().find(|known| known.authenticator.tag == authenticator.tag);
-        let expired = authenticator.ctime + MODEL_LIFETIME <= now;
+        let expired = authenticator.ctime.saturating_add(MODEL_LIFETIME) <= now;
         let horizon = self.accepted.iter().filter(|k| k.may_be_gone).map(|k| k.authenticator.ctime).max();
         let count =
             |which: &dyn Fn(&Accepted) -> bool| self.accepted.iter().filter(|known| which(known)).count();

@@ -2,7 +2,7 @@ use super::{Failure, Machine, Step};
 use crate::ambient;
 use crate::service::Service;
 use countersign_proto::context::{AcceptorStep, Authorize, AwaitToken};
-use countersign_proto::error::Refusal;
+use countersign_proto::error::{Refusal, code};
 
 /// The acceptor's side: the step machine of proto, with the service's replay store and its word on who is welcome.
 pub(crate) struct AcceptorMachine {
@@ -39,6 +39,11 @@ impl Machine for AcceptorMachine {
                 AcceptorStep::Rejected(rejected) => return Step::Failed(rejected),
             }
         }
+    }
+
+    fn closed(self) -> Failure {
+        let saw = "the end of the connection";
+        self.abandon(Refusal::new(code::CONNECTION_CUT, saw, "a handshake that is not done"))
     }
 
     fn abandon(self, cause: Refusal) -> Failure {

@@ -1,4 +1,4 @@
-use super::{Failure, Machine, Step};
+use super::{Failure, Handshake, Machine, Step, append_frame};
 use crate::ambient;
 use countersign_proto::context::{AwaitReply, Initiator, InitiatorStep, Rejected};
 use countersign_proto::error::Refusal;
@@ -10,11 +10,19 @@ pub(crate) struct InitiatorMachine {
     state: AwaitReply,
 }
 
-impl InitiatorMachine {
-    /// The machine, with the first token appended to `out`.
-    pub(crate) fn begin(initiator: &Initiator, out: &mut Vec<u8>) -> Self {
-        let state = initiator.begin(ambient::now(), &mut ambient::rng(), out);
-        Self { service: initiator.ticket().service.clone(), state }
+impl Handshake<InitiatorMachine> {
+    /// A handshake that begins with our token.
+    pub(crate) fn begin(initiator: &Initiator) -> Result<Self, Failure> {
+        let service = initiator.ticket().service.clone();
+        let mut output = Vec::new();
+        let (state, framed) =
+            append_frame(&mut output, |out| initiator.begin(ambient::now(), &mut ambient::rng(), out));
+        if let Err(error) = framed {
+            return Err(failure(error.into(), service));
+        }
+        let mut handshake = Self::await_peer(InitiatorMachine { service, state });
+        handshake.output = output;
+        Ok(handshake)
     }
 }
 
@@ -28,8 +36,13 @@ impl Machine for InitiatorMachine {
         }
     }
 
+    fn closed(self) -> Failure {
+        failure(self.state.abandon("the end of the connection"), self.service)
+    }
+
     fn abandon(self, cause: Refusal) -> Failure {
-        failure(self.state.abandon(cause.saw()), self.service)
+        let saw = format!("{} before {} proved itself", cause.saw(), self.service);
+        failure(Refusal::new(cause.code(), saw, cause.have().to_owned()), self.service)
     }
 }
 

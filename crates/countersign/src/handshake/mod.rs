@@ -4,12 +4,12 @@ mod acceptor;
 mod initiator;
 
 pub(crate) use acceptor::AcceptorMachine;
-pub(crate) use initiator::InitiatorMachine;
 
 use crate::framing::dword::{self, FrameReader, HEADER_LEN};
 use crate::framing::{FrameError, HANDSHAKE_LIMIT};
 use countersign_proto::context::{Rejected, SecurityContext};
-use countersign_proto::error::{Refusal, code};
+use countersign_proto::error::{Code, Explain, Refusal, code};
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -25,7 +25,9 @@ pub(crate) const LINGER_BYTES: usize = 65_536;
 pub(crate) trait Machine: Sized {
     /// Takes the peer's token, and appends what answers it to `out`.
     fn token(self, token: &[u8], out: &mut Vec<u8>) -> Step<Self>;
-    /// Ends because no token comes any more.
+    /// Ends because the peer closed the connection instead of sending a token.
+    fn closed(self) -> Failure;
+    /// Ends for another cause that lies outside the protocol.
     fn abandon(self, cause: Refusal) -> Failure;
 }
 
@@ -36,21 +38,22 @@ pub(crate) enum Step<M> {
     Failed(Failure),
 }
 
-/// A handshake in progress: frames in, frames out.
+/// A handshake that a driver drives, frames in and frames out: while it [is open](Self::is_open) the driver sends the
+/// output and reads; once it has [agreed](Self::is_agreed) the driver sends the output; then it
+/// [concludes](Self::conclude). It stays whole while the driver waits, so that whatever ends the wait finds in it what is
+/// known by then.
 pub(crate) struct Handshake<M> {
-    machine: M,
+    state: State<M>,
     reader: FrameReader,
     output: Vec<u8>,
 }
 
-/// What the bytes that came led to.
-pub(crate) enum Progress<M> {
-    /// Send the output, and read on.
-    Pending(Handshake<M>),
-    /// Send the output; then messages may follow.
-    Done(Agreed),
-    /// Send the output, and end the connection.
-    Failed { failure: Failure, output: Vec<u8> },
+enum State<M> {
+    Open(M),
+    Agreed(Box<SecurityContext>),
+    Failed(Failure),
+    /// Only while a token is worked on.
+    Stepping,
 }
 
 /// The end of a handshake that led to a context.
@@ -58,23 +61,29 @@ pub(crate) struct Agreed {
     pub(crate) context: Box<SecurityContext>,
     /// Holds what the peer sent after its last token.
     pub(crate) reader: FrameReader,
-    /// What is still to be sent.
-    pub(crate) output: Vec<u8>,
+}
+
+/// The end of a handshake that did not.
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    /// What the peer is still to be told before the connection ends, or `None` if the connection is given up.
+    pub(crate) last_words: Option<Vec<u8>>,
 }
 
 impl<M: Machine> Handshake<M> {
     /// A handshake in which the peer speaks first.
     pub(crate) fn await_peer(machine: M) -> Self {
-        Self { machine, reader: FrameReader::new(HANDSHAKE_LIMIT), output: Vec::new() }
+        Self { state: State::Open(machine), reader: FrameReader::new(HANDSHAKE_LIMIT), output: Vec::new() }
     }
 
-    /// A handshake that begins with `token`.
-    pub(crate) fn begin_with(machine: M, token: &[u8]) -> Result<Self, Failure> {
-        let mut handshake = Self::await_peer(machine);
-        match append_frame(&mut handshake.output, |out| out.extend_from_slice(token)) {
-            Ok(()) => Ok(handshake),
-            Err(error) => Err(handshake.machine.abandon(error.into())),
-        }
+    /// Whether the peer's next bytes are awaited, after the output was sent.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
+    /// Whether the output is the last that is to be sent before messages may follow.
+    pub(crate) fn is_agreed(&self) -> bool {
+        matches!(self.state, State::Agreed(_))
     }
 
     /// What must be sent before anything is read.
@@ -92,46 +101,73 @@ impl<M: Machine> Handshake<M> {
         self.reader.want()
     }
 
-    /// Takes the first `count` bytes of [`Self::space`] as what the peer sent.
-    pub(crate) fn received(mut self, count: usize) -> Progress<M> {
+    /// Takes the first `count` bytes of [`Self::space`] as what the peer sent; 0 says that it closed the connection.
+    pub(crate) fn received(&mut self, count: usize) {
         self.reader.filled(count);
-        loop {
-            let Self { machine, mut reader, mut output } = self;
-            let token = match reader.next_frame() {
-                Ok(Some(token)) => token,
-                Ok(None) => return Progress::Pending(Self { machine, reader, output }),
-                Err(error) => return Progress::Failed { failure: machine.abandon(error.into()), output },
-            };
-            let mut step = None;
-            let framed = append_frame(&mut output, |out| step = Some(machine.token(token, out)));
-            match (step, framed) {
-                (Some(Step::Await(machine)), Ok(())) => self = Self { machine, reader, output },
-                (Some(Step::Done(context)), Ok(())) => {
-                    return Progress::Done(Agreed { context, reader, output });
+        while self.is_open() {
+            let State::Open(machine) = std::mem::replace(&mut self.state, State::Stepping) else { return };
+            self.state = match self.reader.next_frame() {
+                Ok(Some(token)) => step(machine, token, &mut self.output),
+                Ok(None) if count == 0 => State::Failed(closed(machine, &self.reader)),
+                Ok(None) => {
+                    self.state = State::Open(machine);
+                    return;
                 }
-                (Some(Step::Failed(failure)), _) => return Progress::Failed { failure, output },
-                (_, framed) => return Progress::Failed { failure: unsendable(framed.err()), output },
-            }
+                Err(error) => State::Failed(machine.abandon(error.into())),
+            };
         }
     }
 
-    /// Ends because the peer closed the connection.
-    pub(crate) fn closed(self) -> Failure {
-        let cause = match self.reader.finish() {
-            Err(cut) => cut.into(),
-            Ok(()) => ended("the end of the connection"),
-        };
-        self.machine.abandon(cause)
-    }
-
-    /// Ends for a cause that lies outside the protocol.
-    pub(crate) fn abandon(self, cause: Refusal) -> Failure {
-        self.machine.abandon(cause)
+    /// Ends it, once the driver has stopped: because it is over (`Ok`), or for a cause of its own. A failure that was
+    /// found before that cause came remains the failure.
+    pub(crate) fn conclude(self, stopped: Result<(), Refusal>) -> Result<Agreed, Failed> {
+        let given_up = |failure| Err(Failed { failure, last_words: None });
+        match (self.state, stopped) {
+            (State::Agreed(context), Ok(())) => Ok(Agreed { context, reader: self.reader }),
+            (State::Agreed(context), Err(cause)) => given_up(known(&context, cause)),
+            (State::Failed(failure), _) => Err(Failed { failure, last_words: Some(self.output) }),
+            (State::Open(machine), Err(cause)) => given_up(machine.abandon(cause)),
+            (State::Stepping, Err(cause)) => given_up(bare(cause)),
+            (State::Open(_) | State::Stepping, Ok(())) => given_up(bare(Refusal::new(
+                code::STATE_MISUSED,
+                "a handshake left half-way",
+                "its end to wait for",
+            ))),
+        }
     }
 }
 
-fn ended(how: &'static str) -> Refusal {
-    Refusal::new(code::CONNECTION_CUT, how, "a handshake that is not done")
+impl Agreed {
+    /// The failure of a connection that ends for `cause`, although its handshake led to a context.
+    pub(crate) fn failed(&self, cause: Refusal) -> Failure {
+        known(&self.context, cause)
+    }
+}
+
+/// Hands a token to the machine; what it answers is framed and appended to `output`.
+fn step<M: Machine>(machine: M, token: &[u8], output: &mut Vec<u8>) -> State<M> {
+    let (step, framed) = append_frame(output, |out| machine.token(token, out));
+    match (step, framed) {
+        (Step::Await(machine), Ok(())) => State::Open(machine),
+        (Step::Await(machine), Err(error)) => State::Failed(machine.abandon(error.into())),
+        (Step::Done(context), Ok(())) => State::Agreed(context),
+        (Step::Done(context), Err(error)) => State::Failed(known(&context, error.into())),
+        // Its cause counts, whether or not the peer can be told.
+        (Step::Failed(failure), _) => State::Failed(failure),
+    }
+}
+
+fn closed<M: Machine>(machine: M, reader: &FrameReader) -> Failure {
+    match reader.finish() {
+        Err(cut) => machine.abandon(cut.into()),
+        Ok(()) => machine.closed(),
+    }
+}
+
+/// A failure about whose peer all is known that a context knows.
+fn known(context: &SecurityContext, refusal: Refusal) -> Failure {
+    let facts = context.facts().clone();
+    Box::new(Rejected { refusal, claimed_service: Some(facts.claimed_service.clone()), facts: Some(facts) })
 }
 
 /// A failure about whose peer nothing is known.
@@ -139,25 +175,53 @@ pub(crate) fn bare(refusal: Refusal) -> Failure {
     Box::new(Rejected { refusal, claimed_service: None, facts: None })
 }
 
-fn unsendable(error: Option<FrameError>) -> Failure {
-    bare(error.map_or_else(|| ended("a handshake without a next step"), Refusal::from))
+/// Our own token does not fit into a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a token of our own of {length} bytes")]
+pub(crate) struct OwnTokenTooLong {
+    length: usize,
+}
+
+impl Explain for OwnTokenTooLong {
+    fn code(&self) -> Code {
+        code::MESSAGE_TOO_LONG
+    }
+
+    fn saw(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    fn have(&self) -> Cow<'static, str> {
+        format!("frames of at most {HANDSHAKE_LIMIT} bytes in a handshake").into()
+    }
+
+    fn advice(&self) -> Cow<'static, str> {
+        "have the KDC put less into the ticket: it grows with the client's group memberships".into()
+    }
 }
 
 /// Appends the frame of the token that `write` appends, or nothing if it appends nothing: an empty frame is never sent.
-fn append_frame(output: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), FrameError> {
+fn append_frame<T>(
+    output: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> T,
+) -> (T, Result<(), OwnTokenTooLong>) {
     let start = output.len();
     output.extend_from_slice(&[0; HEADER_LEN]);
-    write(output);
+    let written = write(output);
     let length = output.len().saturating_sub(start).saturating_sub(HEADER_LEN);
-    if length == 0 {
-        output.truncate(start);
-        return Ok(());
-    }
-    let header = dword::header(length, HANDSHAKE_LIMIT).inspect_err(|_| output.truncate(start))?;
-    if let Some(space) = output.get_mut(start..).and_then(|frame| frame.first_chunk_mut()) {
-        *space = header;
-    }
-    Ok(())
+    let framed = match dword::header(length, HANDSHAKE_LIMIT) {
+        Ok(header) => {
+            if let Some(space) = output.get_mut(start..).and_then(|frame| frame.first_chunk_mut()) {
+                *space = header;
+            }
+            Ok(())
+        }
+        Err(error) => {
+            output.truncate(start);
+            if matches!(error, FrameError::Empty { .. }) { Ok(()) } else { Err(OwnTokenTooLong { length }) }
+        }
+    };
+    (written, framed)
 }
 
 /// A failure of the network during a handshake.

@@ -1,20 +1,44 @@
+use super::failed;
 use crate::framing::data_limit;
 use crate::framing::dword::FrameReader;
-use countersign_proto::error::{Refusal, code};
+use countersign_proto::error::{Code, Explain, Refusal, code};
 use countersign_proto::krb5::per_message::Receiver;
+use std::borrow::Cow;
+use std::io;
 
 /// Takes the messages of the peer out of its frames.
 pub(crate) struct Inbound {
     receiver: Receiver,
     reader: FrameReader,
-    /// The first frame that was refused: nothing after it is given out.
+    /// Whether the peer had shown that it holds the session's key when the handshake was over.
+    confirmed: bool,
+    /// Whether the last message was the mark of the end.
+    marked: bool,
+    /// The first frame that was refused, or error of reading: nothing after it is given out.
     broken: Option<Refusal>,
 }
 
 impl Inbound {
-    pub(super) fn new(receiver: Receiver, mut reader: FrameReader, max_message: usize) -> Self {
+    pub(super) fn new(
+        receiver: Receiver,
+        mut reader: FrameReader,
+        confirmed: bool,
+        max_message: usize,
+    ) -> Self {
         reader.set_limit(data_limit(max_message));
-        Self { receiver, reader, broken: None }
+        Self { receiver, reader, confirmed, marked: false, broken: None }
+    }
+
+    /// Whether the last message was the mark of the end. Looks only at what has come.
+    ///
+    /// # Errors
+    /// What broke this direction; or that a further message has come, which breaks it.
+    pub(crate) fn is_over(&mut self) -> Result<bool, Refusal> {
+        if !(self.marked && self.is_ready()?) {
+            return Ok(self.marked);
+        }
+        let bytes = self.next()?.map_or(0, <[u8]>::len);
+        Err(self.break_with(AfterTheEnd { bytes }.into()))
     }
 
     /// Whether the next frame is there in whole.
@@ -30,14 +54,17 @@ impl Inbound {
         if let Some(refusal) = &self.broken {
             return Err(refusal.clone());
         }
-        let Self { receiver, reader, broken } = self;
+        let Self { receiver, reader, marked, broken, .. } = self;
         let opened = match reader.next_frame() {
             Ok(None) => return Ok(None),
             Ok(Some(frame)) => receiver.unwrap_in_place(frame).map_err(Refusal::from),
             Err(error) => Err(error.into()),
         };
         match opened {
-            Ok(message) => Ok(Some(message.plaintext)),
+            Ok(message) => {
+                *marked = message.plaintext.is_empty();
+                Ok(Some(message.plaintext))
+            }
             Err(refusal) => {
                 *broken = Some(refusal.clone());
                 Err(refusal)
@@ -55,25 +82,58 @@ impl Inbound {
         self.reader.filled(count);
     }
 
-    /// The connection ended: inside a frame, or after a whole one but without the mark of the end.
-    pub(crate) fn ended(&mut self) -> Refusal {
-        let refusal = match self.reader.finish() {
-            Err(cut) => cut.into(),
+    /// The connection ended.
+    ///
+    /// # Errors
+    /// If that was inside a frame, or without the mark of the end.
+    pub(crate) fn ended(&mut self) -> Result<(), Refusal> {
+        match self.reader.finish() {
+            Err(cut) => Err(self.break_with(cut.into())),
+            Ok(()) if self.marked => Ok(()),
             Ok(()) => {
                 let have = "no empty message as the mark of its end";
-                Refusal::new(code::END_UNMARKED, "the end of the connection", have)
+                Err(self.break_with(Refusal::new(code::END_UNMARKED, "the end of the connection", have)))
             }
-        };
-        self.break_with(refusal)
+        }
     }
 
-    /// Whether any message of the peer was verified (DESIGN rule 10).
-    pub(crate) fn has_verified_any(&self) -> bool {
-        self.receiver.has_verified_any()
+    /// Ends this direction for an error of the connection.
+    pub(crate) fn failed(&mut self, error: &io::Error) -> Refusal {
+        self.break_with(failed("reading", error))
+    }
+
+    /// Whether the peer has shown that it holds the session's key (DESIGN rule 10).
+    pub(crate) fn peer_confirmed(&self) -> bool {
+        self.confirmed || self.receiver.has_verified_any()
     }
 
     fn break_with(&mut self, refusal: Refusal) -> Refusal {
         self.broken = Some(refusal.clone());
         refusal
+    }
+}
+
+/// The peer goes on after it said that it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a message of {bytes} bytes")]
+struct AfterTheEnd {
+    bytes: usize,
+}
+
+impl Explain for AfterTheEnd {
+    fn code(&self) -> Code {
+        code::MESSAGE_OUT_OF_ORDER
+    }
+
+    fn saw(&self) -> Cow<'static, str> {
+        self.to_string().into()
+    }
+
+    fn have(&self) -> Cow<'static, str> {
+        "the mark of the end, after which there is none".into()
+    }
+
+    fn advice(&self) -> Cow<'static, str> {
+        "the peer is faulty, or takes empty messages for others: call receive_any if it may".into()
     }
 }

@@ -1,0 +1,135 @@
+//! Services and clients on blocking streams.
+//!
+//! ```no_run
+//! # fn client() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = countersign::Client::from_ccache("/tmp/krb5cc_1000", "echo/a.example.test@EXAMPLE.TEST")?;
+//! let socket = std::net::TcpStream::connect("a.example.test:2000")?;
+//! let mut session = countersign::blocking::connect(&client, socket).map_err(|failure| failure.refusal)?;
+//! session.send(b"hello")?;
+//! println!("{} is at the other end", session.facts().service);
+//! println!("it says {:?}", session.receive()?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod session;
+mod transport;
+
+pub use session::{Closer, Receiving, Sending, Session};
+pub use transport::Transport;
+
+use crate::client::Client;
+use crate::handshake::{
+    AcceptorMachine, Failed, Failure, Handshake, LINGER, LINGER_BYTES, Machine, bare, late, network,
+};
+use crate::service::Service;
+use countersign_proto::error::Refusal;
+use std::io;
+use std::net::{IpAddr, Shutdown};
+use std::time::Duration;
+use transport::{Timed, is_timeout};
+
+/// Accepts one client on a connection that it opened from `address`. When this returns a failure the client has been
+/// told what its protocol has a word for, and the connection is closed.
+///
+/// # Errors
+/// Whatever ends the handshake without a context: the client's fault, the service's policy, the network, the deadline,
+/// or that too many handshakes are open.
+pub fn accept<S: Transport>(
+    service: &Service,
+    mut stream: S,
+    address: IpAddr,
+) -> Result<Session<S>, Failure> {
+    let ticket = service.admission().enter(address);
+    let second = stream.second_handle().map_err(|error| bare(network(&error)))?;
+    ticket.on_evict(move || {
+        // It may have ended by itself.
+        let _ = second.end(Shutdown::Both);
+    });
+    let mut handshake = Handshake::await_peer(AcceptorMachine::new(service));
+    let evicted = || ticket.eviction().map(Refusal::from);
+    let stopped = drive(&mut handshake, &mut stream, service.handshake_deadline(), &evicted);
+    match handshake.conclude(stopped) {
+        Ok(agreed) => match ticket.leave() {
+            Ok(()) => Session::new(stream, agreed, service.max_message()),
+            Err(evicted) => Err(agreed.failed(evicted.into())),
+        },
+        // The place is held until the last words are said, which being evicted cuts short.
+        Err(failed) => Err(end(&mut stream, failed)),
+    }
+}
+
+/// Proves this client to the service at the other end of `stream`, and the service to it.
+///
+/// # Errors
+/// Whatever ends the handshake before the service has proved itself.
+pub fn connect<S: Transport>(client: &Client, mut stream: S) -> Result<Session<S>, Failure> {
+    let mut handshake = Handshake::begin(client.initiator())?;
+    let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline(), &|| None);
+    match handshake.conclude(stopped) {
+        Ok(agreed) => Session::new(stream, agreed, client.max_message()),
+        Err(failed) => Err(end(&mut stream, failed)),
+    }
+}
+
+/// Drives a handshake to its end, within the deadline; an error is a cause that lies outside of it. One that is evicted
+/// sees its connection fail or end, which is the consequence and not the cause.
+fn drive<M: Machine, S: Transport>(
+    handshake: &mut Handshake<M>,
+    stream: &mut S,
+    deadline: Duration,
+    evicted: &dyn Fn() -> Option<Refusal>,
+) -> Result<(), Refusal> {
+    let outside = |error: &io::Error| {
+        evicted().unwrap_or_else(|| if is_timeout(error) { late(deadline) } else { network(error) })
+    };
+    let mut timed = Timed::new(stream, Some(deadline));
+    while handshake.is_open() {
+        send_output(handshake, &mut timed).map_err(|error| outside(&error))?;
+        let count = timed.read(handshake.space()).map_err(|error| outside(&error))?;
+        if let (0, Some(evicted)) = (count, evicted()) {
+            return Err(evicted);
+        }
+        handshake.received(count);
+    }
+    if !handshake.is_agreed() {
+        return Ok(());
+    }
+    send_output(handshake, &mut timed).map_err(|error| outside(&error))
+}
+
+fn send_output<M: Machine, S: Transport>(
+    handshake: &mut Handshake<M>,
+    timed: &mut Timed<'_, S>,
+) -> io::Result<()> {
+    timed.write_all(handshake.output())?;
+    handshake.sent();
+    Ok(())
+}
+
+/// Ends a connection whose handshake failed.
+fn end<S: Transport>(stream: &mut S, Failed { failure, last_words }: Failed) -> Failure {
+    // The peer may be gone or silent: what was refused stays refused whether or not it hears of it.
+    let _ = match last_words {
+        Some(last_words) if !last_words.is_empty() => tell_and_close(stream, &last_words),
+        _ => stream.end(Shutdown::Both),
+    };
+    failure
+}
+
+/// Sends the last token, ends our direction, and reads on for a moment: closing with bytes unread would reset the
+/// connection, and the token could be lost with it.
+fn tell_and_close<S: Transport>(stream: &mut S, last_words: &[u8]) -> io::Result<()> {
+    let mut timed = Timed::new(stream, Some(LINGER));
+    timed.write_all(last_words)?;
+    timed.end(Shutdown::Write)?;
+    let mut discarded = [0; 4_096];
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        match timed.read(&mut discarded)? {
+            0 => break,
+            count => left = left.saturating_sub(count),
+        }
+    }
+    timed.end(Shutdown::Both)
+}
