@@ -52,9 +52,9 @@ pub fn service_keys(path: &Path) -> Result<ServiceKeys, Refusal> {
     Ok(keys)
 }
 
-/// The credential cache at `path`, as it stands while no other program writes it: it is read under the shared lock (a
-/// POSIX record lock) to which MIT's and Heimdal's libraries have the exclusive one while they change it. Another
-/// program's lock is waited for, 3 seconds at most.
+/// The credential cache at `path`, as it stands while no other program writes it: it is read under a shared POSIX record
+/// lock, as MIT's library does, which has the exclusive one while it changes a cache. Another program's lock is waited for,
+/// 3 seconds at most.
 ///
 /// # Errors
 /// If it cannot be read, stays locked, or is no credential cache.
