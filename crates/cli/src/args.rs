@@ -21,6 +21,29 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Reach a service, have it prove itself, and exchange sealed messages with it
     Connect(ConnectArguments),
+    /// Accounts for services that accept NTLM
+    #[command(subcommand)]
+    Ntlm(NtlmCommand),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum NtlmCommand {
+    /// Add an account to a file of NT hashes, or change its password
+    Add(NtlmAddArguments),
+}
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct NtlmAddArguments {
+    /// File of accounts; it is made if there is none, for its owner alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The account
+    #[arg(long, value_name = "DOMAIN\\user")]
+    pub(crate) user: String,
+    /// File whose first line is the password
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: PathBuf,
 }
 
 /// How tokens and messages are put on the socket.
@@ -71,6 +94,18 @@ pub(crate) struct ServeArguments {
     /// Longest message that a client may send, in bytes of plaintext
     #[arg(long, value_name = "BYTES", default_value_t = 1_048_576, value_parser = clap::value_parser!(u32).range(1..=1_073_741_824))]
     pub(crate) max_message: u32,
+    /// DANGEROUS: accept NTLM, which never proves the service to the client; needs accounts
+    #[arg(long, requires = "ntlm_source")]
+    pub(crate) allow_ntlm: bool,
+    /// File of NTLM accounts, made by `countersign ntlm add`
+    #[arg(long, value_name = "FILE", requires = "allow_ntlm", group = "ntlm_source")]
+    pub(crate) ntlm_accounts: Option<PathBuf>,
+    /// Ask this machine's domain about NTLM accounts, by Samba's helper program of that name
+    #[arg(long, value_name = "NTLM_AUTH", requires = "allow_ntlm", group = "ntlm_source", num_args = 0..=1, default_missing_value = "ntlm_auth")]
+    pub(crate) ntlm_winbind: Option<PathBuf>,
+    /// SPN by which NTLM clients may mean to reach this service, CLASS/HOST; may be given more than once. Without it, any
+    #[arg(long, value_name = "SPN", requires = "allow_ntlm")]
+    pub(crate) ntlm_spn: Vec<String>,
     /// DANGEROUS: let clients in that do not ask for the service's proof, and so cannot know whom they talk to
     #[arg(long)]
     pub(crate) allow_no_mutual: bool,
@@ -99,6 +134,15 @@ pub(crate) struct ConnectArguments {
     /// /tmp/krb5cc_UID
     #[arg(long, value_name = "FILE")]
     pub(crate) ccache: Option<PathBuf>,
+    /// DANGEROUS: log in by NTLM where Kerberos is not to be had; it never proves the service. Needs --user
+    #[arg(long, requires = "user")]
+    pub(crate) allow_ntlm: bool,
+    /// Account to log in with by NTLM
+    #[arg(long, value_name = "NAME@DOMAIN", requires_all = ["password_file", "allow_ntlm"])]
+    pub(crate) user: Option<String>,
+    /// File whose first line is that account's password
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
     /// Send TEXT as one message, print the one reply, and end. Without it, standard input is sent in messages of at most
     /// 64 KiB, and what comes is written to standard output as it is
     #[arg(long, value_name = "TEXT")]
@@ -110,6 +154,9 @@ pub(crate) struct ConnectArguments {
     /// How long the whole handshake may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) handshake_deadline: u64,
+    /// Send Kerberos tokens bare instead of negotiating with SPNEGO
+    #[arg(long)]
+    pub(crate) no_negotiate: bool,
     /// Take the end of the connection for the end of what the service sends, from services that send no mark of it
     #[arg(long, conflicts_with = "message")]
     pub(crate) allow_unmarked_end: bool,

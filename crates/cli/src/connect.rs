@@ -42,6 +42,7 @@ fn client(arguments: &ConnectArguments) -> Result<Client, Refusal> {
     }
     let mut policy = InitiatorPolicy::default();
     policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
+    policy.negotiate = !arguments.no_negotiate;
     policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
     let ccache = files::ccache(&sources::ccache(arguments.ccache.as_deref())?)?;
     let now = Timestamp::from_system(SystemTime::now());

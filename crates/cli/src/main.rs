@@ -4,11 +4,12 @@ mod args;
 mod connect;
 mod descriptors;
 mod exit;
+mod ntlm;
 mod report;
 mod serve;
 mod sources;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, NtlmCommand};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Connect(arguments) => connect::run(&arguments),
+        Command::Ntlm(NtlmCommand::Add(arguments)) => ntlm::add(&arguments),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,10 @@ use countersign::proto::error::{Code, Refusal, code};
 use countersign::proto::gss::ChannelBindings;
 use countersign::proto::krb5::msg::principal::Principal;
 use countersign::proto::policy::DEFAULT_PERMITTED_ENCTYPES;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Path of the keytab: the flag's, else KRB5_KTNAME's, else /etc/krb5.keytab.
 pub(crate) fn keytab(flag: Option<&Path>) -> Result<PathBuf, Refusal> {
@@ -105,4 +108,26 @@ pub(crate) fn principal_with_realm(text: &str, flag: &str) -> Result<Principal, 
 /// A wrong value on the command line.
 pub(crate) fn usage(saw: String, have: impl Into<String>) -> Refusal {
     Refusal::new(code::USAGE, saw, have.into())
+}
+
+/// Longest password that is read, in bytes.
+const MAX_PASSWORD: usize = 1_024;
+
+/// The first line of a file, wiped when it is dropped.
+pub(crate) fn password(path: &Path) -> Result<Zeroizing<String>, Refusal> {
+    let refused = |saw: String| Refusal::new(code::PASSWORD_UNREADABLE, saw, "no other password");
+    let name = path.display();
+    let file = File::open(path).map_err(|error| refused(format!("password file {name} ({error})")))?;
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD + 2));
+    let limit = u64::try_from(MAX_PASSWORD + 2).unwrap_or(u64::MAX);
+    let read = file.take(limit).read_to_end(&mut line);
+    read.map_err(|error| refused(format!("password file {name} ({error})")))?;
+    let end = line.iter().position(|byte| *byte == b'\n').unwrap_or(line.len());
+    let line = line.get(..end).unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match std::str::from_utf8(line) {
+        Ok(text) if !text.is_empty() && text.len() <= MAX_PASSWORD => Ok(Zeroizing::new(text.to_owned())),
+        _ => Err(refused(format!("password file {name} whose first line is no text of 1 to {MAX_PASSWORD} bytes"))),
+    }
 }

@@ -5,7 +5,7 @@
 //!
 //! The floors, lowest first; a module uses only what stands above it in this list:
 //! [`secret`] and [`time`] · [`error`] · [`der`] · [`crypto`] · [`krb5::msg`] · [`keytab`] and [`ccache`] · [`gss`] ·
-//! [`policy`] · [`krb5`]'s acceptor, initiator and per-message protection · [`context`].
+//! [`policy`] · [`krb5`]'s acceptor, initiator and per-message protection · [`ntlm`] · [`protection`] · [`spnego`] · [`context`].
 
 pub mod ccache;
 pub mod context;
@@ -15,6 +15,9 @@ pub mod error;
 pub mod gss;
 pub mod keytab;
 pub mod krb5;
+pub mod ntlm;
 pub mod policy;
+pub mod protection;
 pub mod secret;
+pub mod spnego;
 pub mod time;

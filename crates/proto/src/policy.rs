@@ -2,7 +2,7 @@
 //! `dangerous()`, and a context that came about by it says so.
 
 use crate::crypto::Etype;
-use crate::gss::ChannelBindings;
+use crate::gss::{ChannelBindings, MechChoice};
 use crate::krb5::msg::principal::Principal;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,13 +33,38 @@ pub struct AcceptorPolicy {
     /// them too, in any letter case: an alias then needs to be named, whether it has a key or not. If none is named, what
     /// a client means is not compared: many a service has aliases that nobody but the KDC knows.
     pub accept_principals: Vec<Principal>,
+    /// Take Kerberos tokens that come bare beside those in SPNEGO.
+    pub accept_raw_kerberos: bool,
     /// The channel that this service is reached through, if it has a binding.
     pub channel_bindings: Option<ChannelBindings>,
     /// Refuse initiators that are bound to no channel. Has a meaning only with [`Self::channel_bindings`].
     pub require_channel_bindings: bool,
     /// Paths between realms other than up and down the domain tree.
     pub capaths: Capaths,
+    ntlm: Option<NtlmService>,
     waivers: WaiverSet,
+}
+
+/// How a service speaks NTLM, where it does.
+#[derive(Clone, Debug, Default)]
+pub struct NtlmService {
+    /// What it calls itself.
+    pub names: TargetNames,
+    /// The SPNs by which it may be reached, CLASS/HOST; none for any. Clients say which they meant.
+    pub accepted_spns: Vec<String>,
+}
+
+/// What this server calls itself in its CHALLENGE. Names that are empty are left out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TargetNames {
+    /// NetBIOS name of this machine, in upper case by convention.
+    pub netbios_computer: String,
+    /// NetBIOS name of its domain; of a machine without a domain, its own name again or nothing.
+    pub netbios_domain: String,
+    /// DNS name of this machine.
+    pub dns_computer: String,
+    /// DNS name of its domain.
+    pub dns_domain: String,
 }
 
 /// What an initiator demands of acceptors.
@@ -49,6 +74,8 @@ pub struct InitiatorPolicy {
     pub permitted_enctypes: Vec<Etype>,
     /// How far the service's clock may be from ours when it is the ticket's life that is judged.
     pub clock_skew: Duration,
+    /// Negotiate with SPNEGO; if not, Kerberos tokens go out bare.
+    pub negotiate: bool,
     /// The channel that leads to the service, if it has a binding.
     pub channel_bindings: Option<ChannelBindings>,
     waivers: WaiverSet,
@@ -63,6 +90,8 @@ pub enum Waiver {
     AllowUnsealed,
     /// The realms that a ticket came through were not checked.
     IgnoreTransited,
+    /// NTLM was used, which never proves the service.
+    AllowNtlm,
 }
 
 /// The name by which a configuration gives the demand up.
@@ -72,6 +101,7 @@ impl fmt::Display for Waiver {
             Self::AllowNoMutual => "allow_no_mutual",
             Self::AllowUnsealed => "allow_unsealed",
             Self::IgnoreTransited => "ignore_transited",
+            Self::AllowNtlm => "allow_ntlm",
         })
     }
 }
@@ -81,6 +111,7 @@ struct WaiverSet {
     allow_no_mutual: bool,
     allow_unsealed: bool,
     ignore_transited: bool,
+    allow_ntlm: bool,
 }
 
 impl Default for AcceptorPolicy {
@@ -89,9 +120,11 @@ impl Default for AcceptorPolicy {
             permitted_enctypes: DEFAULT_PERMITTED_ENCTYPES.to_vec(),
             clock_skew: DEFAULT_CLOCK_SKEW,
             accept_principals: Vec::new(),
+            accept_raw_kerberos: true,
             channel_bindings: None,
             require_channel_bindings: false,
             capaths: Capaths::default(),
+            ntlm: None,
             waivers: WaiverSet::default(),
         }
     }
@@ -101,6 +134,19 @@ impl AcceptorPolicy {
     /// The settings that give up a demand.
     pub fn dangerous(&mut self) -> DangerousAcceptor<'_> {
         DangerousAcceptor(self)
+    }
+
+    /// The mechanisms that an initiator may choose among.
+    #[must_use]
+    pub fn mechs(&self) -> Vec<MechChoice> {
+        let ntlm = self.ntlm.as_ref().map(|_| MechChoice::Ntlm);
+        std::iter::once(MechChoice::Kerberos).chain(ntlm).collect()
+    }
+
+    /// How this service speaks NTLM, if [`DangerousAcceptor::allow_ntlm`] was called.
+    #[must_use]
+    pub fn ntlm(&self) -> Option<&NtlmService> {
+        self.ntlm.as_ref()
     }
 
     /// Whether tickets and keys of this etype may be used.
@@ -119,6 +165,7 @@ impl Default for InitiatorPolicy {
         Self {
             permitted_enctypes: DEFAULT_PERMITTED_ENCTYPES.to_vec(),
             clock_skew: DEFAULT_CLOCK_SKEW,
+            negotiate: true,
             channel_bindings: None,
             waivers: WaiverSet::default(),
         }
@@ -148,6 +195,7 @@ impl WaiverSet {
             Waiver::AllowNoMutual => self.allow_no_mutual,
             Waiver::AllowUnsealed => self.allow_unsealed,
             Waiver::IgnoreTransited => self.ignore_transited,
+            Waiver::AllowNtlm => self.allow_ntlm,
         }
     }
 }
@@ -175,10 +223,26 @@ impl DangerousAcceptor<'_> {
     }
 }
 
+impl DangerousAcceptor<'_> {
+    /// Accept NTLM: the client cannot know whom it talks to, its password can be guessed from what a listener sees, and
+    /// messages are protected by RC4.
+    pub fn allow_ntlm(&mut self, service: NtlmService) -> &mut Self {
+        self.0.ntlm = Some(service);
+        self.0.waivers.allow_ntlm = true;
+        self
+    }
+}
+
 /// Gives up demands of an initiator. Each use of one is in the context.
 pub struct DangerousInitiator<'a>(&'a mut InitiatorPolicy);
 
 impl DangerousInitiator<'_> {
+    /// Log in by NTLM where Kerberos is not to be had: the service proves nothing, so this may be anybody.
+    pub fn allow_ntlm(&mut self) -> &mut Self {
+        self.0.waivers.allow_ntlm = true;
+        self
+    }
+
     /// Take messages that are signed but not sealed.
     pub fn allow_unsealed(&mut self) -> &mut Self {
         self.0.waivers.allow_unsealed = true;

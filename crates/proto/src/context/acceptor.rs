@@ -1,12 +1,19 @@
-use super::{MAX_LEGS, SecurityContext};
-use crate::error::{Code, Explain, Refusal, code};
+use super::candidate::{Candidate, Unproved, by_ntlm};
+use super::envelope::{Envelope, OwedMic, Sealed};
+use super::{Facts, MAX_LEGS, SecurityContext};
+use crate::error::{Explain, Refusal, code};
+use crate::gss::MechChoice;
+use crate::gss::framing::FramingError;
 use crate::krb5::acceptor::{self as krb5, AcceptError, Asked, Authentic, Request, Unverified, Verified};
-use crate::krb5::facts::Facts;
 use crate::krb5::keys::ServiceKeys;
-use crate::krb5::msg::principal::Principal;
-use crate::krb5::per_message::SequenceMode;
 use crate::krb5::replay::{Presented, ReplayVerdict};
+use crate::ntlm::acceptor::{Challenged, Claimed, Established as NtlmEstablished};
+use crate::ntlm::accounts::{Verdict, VerifyRequest};
+use crate::ntlm::messages::is_ntlm;
 use crate::policy::{AcceptorPolicy, Waiver};
+use crate::spnego::SpnegoError;
+use crate::spnego::acceptor::{Carried, Negotiation, write_bare_reject};
+use crate::spnego::message::{NegotiationToken, encode_mechs, is_spnego, write_hint};
 use crate::time::Timestamp;
 use rand_core::CryptoRng;
 use std::sync::Arc;
@@ -49,7 +56,8 @@ impl Acceptor {
     /// Begins a handshake: the client speaks first.
     #[must_use]
     pub fn begin(&self) -> AwaitToken {
-        AwaitToken { service: self.clone(), legs: 0, skewed: None }
+        let handshake = Handshake { service: self.clone(), legs: 0, skewed: None };
+        AwaitToken { handshake, phase: Phase::First }
     }
 }
 
@@ -59,6 +67,8 @@ pub enum AcceptorStep {
     AwaitToken(AwaitToken),
     /// The replay store must be asked.
     CheckReplay(CheckReplay),
+    /// The source of NTLM accounts must be asked.
+    VerifyNtlm(VerifyNtlm),
     /// The caller must decide whether this client is welcome.
     Authorize(Authorize),
     /// The handshake is over: what was appended is its last token, and messages may follow.
@@ -73,54 +83,291 @@ pub struct Rejected {
     /// Why.
     pub refusal: Refusal,
     /// The service that the client's ticket names, if it sent one.
-    pub claimed_service: Option<Principal>,
+    pub claimed_service: Option<String>,
     /// What was proved before it was refused, if that was enough to know the client.
     pub facts: Option<Facts>,
 }
 
-/// Waits for the client's token.
-pub struct AwaitToken {
+/// What goes through a handshake from its first token to its last.
+struct Handshake {
     service: Acceptor,
     legs: u8,
     /// The skew that was told already: it is told once in a handshake.
     skewed: Option<Box<Rejected>>,
 }
 
+/// Where a handshake stands when a token is awaited.
+enum Phase {
+    /// Nothing came yet.
+    First,
+    /// Kerberos waits for its token; after SPNEGO's choice of NTLM, that does.
+    Mech(Envelope),
+    /// NTLM waits for its AUTHENTICATE.
+    Ntlm(Envelope, Challenged),
+    /// Only the initiator's MIC over the list of mechanisms is missing.
+    Mic(OwedMic),
+}
+
+/// Waits for the client's token.
+pub struct AwaitToken {
+    handshake: Handshake,
+    phase: Phase,
+}
+
 impl AwaitToken {
     /// Takes the client's token.
     #[must_use]
-    pub fn token(mut self, token: &[u8], now: Timestamp, out: &mut Vec<u8>) -> AcceptorStep {
-        if self.legs >= self.service.0.max_legs {
-            let saw = format!("token {} of one handshake", u16::from(self.legs).saturating_add(1));
-            let have = format!("a limit of {}", self.service.0.max_legs);
-            return rejected(Refusal::new(code::HANDSHAKE_TOO_MANY_LEGS, saw, have), None, None);
+    pub fn token(
+        self,
+        token: &[u8],
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> AcceptorStep {
+        let Self { mut handshake, phase } = self;
+        if let Err(refusal) = handshake.count_leg() {
+            return rejected(refusal, None, None);
         }
-        self.legs = self.legs.saturating_add(1);
-        let request = match Request::parse(token) {
-            Ok(request) => request,
-            Err(error) => return rejected(error.into(), None, None),
-        };
-        match request.verify(self.service.keys(), self.service.policy(), now) {
-            Ok(verified) => AcceptorStep::CheckReplay(CheckReplay { handshake: self, verified }),
-            Err(Unverified { error, facts }) => {
-                refuse_to_peer(&error, request.asked(), false, now, out);
-                rejected(error.into(), Some(request.claimed_service().clone()), facts)
+        let mut turn = Turn { now, rng, out };
+        match phase {
+            Phase::First => handshake.first_token(token, &mut turn),
+            Phase::Mech(envelope) => handshake.later_token(envelope, None, token, &mut turn),
+            Phase::Ntlm(envelope, challenged) => {
+                handshake.later_token(envelope, Some(challenged), token, &mut turn)
             }
+            Phase::Mic(owed) => finished(owed.token(token, turn.out).map(Sealed::Done), handshake),
         }
+    }
+
+    /// Appends what this acceptor would take, for framings in which the client may ask before it speaks (MS-SPNG). The
+    /// client then begins afresh: nothing of this is part of its handshake.
+    pub fn hint(&self, out: &mut Vec<u8>) {
+        let allowed = self.handshake.service.policy().mechs();
+        write_hint(&encode_mechs(&allowed.iter().map(|mech| mech.oid()).collect::<Vec<_>>()), out);
     }
 
     /// Ends the handshake because no token comes any more. What was refused already, and could have been tried again, is
     /// the cause if there is one; else `cause` is.
     #[must_use]
     pub fn abandon(self, cause: Refusal) -> Box<Rejected> {
-        self.skewed
-            .unwrap_or_else(|| Box::new(Rejected { refusal: cause, claimed_service: None, facts: None }))
+        let unknown = || Box::new(Rejected { refusal: cause, claimed_service: None, facts: None });
+        self.handshake.skewed.unwrap_or_else(unknown)
+    }
+}
+
+impl Handshake {
+    fn count_leg(&mut self) -> Result<(), Refusal> {
+        let limit = self.service.0.max_legs;
+        if self.legs >= limit {
+            let saw = format!("token {} of one handshake", u16::from(self.legs).saturating_add(1));
+            return Err(Refusal::new(code::HANDSHAKE_TOO_MANY_LEGS, saw, format!("a limit of {limit}")));
+        }
+        self.legs = self.legs.saturating_add(1);
+        Ok(())
+    }
+
+    fn first_token(self, token: &[u8], turn: &mut Turn<'_>) -> AcceptorStep {
+        if is_spnego(token) {
+            return self.negotiate(token, turn);
+        }
+        if is_ntlm(token) {
+            return match self.service.policy().ntlm() {
+                Some(_) => self.ntlm_token(Envelope::Raw, None, token, None, turn),
+                None => {
+                    let offered = "of a client that sends NTLM without a list".to_owned();
+                    rejected(SpnegoError::OnlyNtlm { offered }.into(), None, None)
+                }
+            };
+        }
+        if self.service.policy().accept_raw_kerberos {
+            self.kerberos_token(Envelope::Raw, token, None, turn)
+        } else {
+            rejected(raw_refused(token), None, None)
+        }
+    }
+
+    /// A first message of SPNEGO: choose, and give the chosen mechanism its token if that came along.
+    fn negotiate(self, token: &[u8], turn: &mut Turn<'_>) -> AcceptorStep {
+        let init = match NegotiationToken::parse(token) {
+            Ok(NegotiationToken::Init(init)) => init,
+            Ok(NegotiationToken::Resp(_)) => {
+                let error = SpnegoError::Unexpected("an answer (NegTokenResp) as the first message");
+                return rejected(error.into(), None, None);
+            }
+            Err(error) => return rejected(SpnegoError::from(error).into(), None, None),
+        };
+        match Negotiation::begin(&init, &self.service.policy().mechs()) {
+            Err(error) => {
+                write_bare_reject(turn.out);
+                rejected(error.into(), None, None)
+            }
+            Ok((negotiation, Carried { mech_token: Some(mech_token), mic })) => {
+                self.mech_token(Envelope::Spnego(negotiation), None, mech_token, mic, turn)
+            }
+            Ok((negotiation, Carried { mech_token: None, .. })) => {
+                let mut envelope = Envelope::Spnego(negotiation);
+                let start = turn.out.len();
+                envelope.wrap_pending(turn.out, start);
+                AcceptorStep::AwaitToken(AwaitToken { handshake: self, phase: Phase::Mech(envelope) })
+            }
+        }
+    }
+
+    fn later_token(
+        self,
+        envelope: Envelope,
+        challenged: Option<Challenged>,
+        token: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> AcceptorStep {
+        let error = match envelope.open(token) {
+            Ok(Carried { mech_token: Some(mech_token), mic }) => {
+                return self.mech_token(envelope, challenged, mech_token, mic, turn);
+            }
+            Ok(Carried { mech_token: None, .. }) => {
+                SpnegoError::Unexpected("a mechListMIC before the mechanism's token")
+            }
+            Err(error) => error,
+        };
+        let start = turn.out.len();
+        envelope.wrap_reject(turn.out, start);
+        rejected(error.into(), None, None)
+    }
+
+    fn mech_token(
+        self,
+        envelope: Envelope,
+        challenged: Option<Challenged>,
+        token: &[u8],
+        peer_mic: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> AcceptorStep {
+        if challenged.is_some() || envelope.choice() == Some(MechChoice::Ntlm) {
+            self.ntlm_token(envelope, challenged, token, peer_mic, turn)
+        } else {
+            self.kerberos_token(envelope, token, peer_mic, turn)
+        }
+    }
+
+    /// A token of Kerberos: an AP-REQ.
+    fn kerberos_token(
+        self,
+        envelope: Envelope,
+        token: &[u8],
+        peer_mic: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> AcceptorStep {
+        let start = turn.out.len();
+        let request = match Request::parse(token) {
+            Ok(request) => request,
+            Err(error) => {
+                envelope.wrap_reject(turn.out, start);
+                return rejected(error.into(), None, None);
+            }
+        };
+        match request.verify(self.service.keys(), self.service.policy(), turn.now) {
+            Ok(verified) => {
+                let peer_mic = peer_mic.map(<[u8]>::to_vec);
+                AcceptorStep::CheckReplay(CheckReplay { handshake: self, envelope, peer_mic, verified })
+            }
+            Err(Unverified { error, facts }) => {
+                tell(&error, request.asked(), false, turn.now, turn.out);
+                envelope.wrap_reject(turn.out, start);
+                let claimed_service = request.claimed_service().to_string();
+                rejected(error.into(), Some(claimed_service), facts.map(Facts::Kerberos))
+            }
+        }
+    }
+
+    /// A token of NTLM: NEGOTIATE, or after our CHALLENGE the AUTHENTICATE.
+    fn ntlm_token(
+        self,
+        mut envelope: Envelope,
+        challenged: Option<Challenged>,
+        token: &[u8],
+        peer_mic: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> AcceptorStep {
+        let policy = self.service.policy();
+        let service = policy.ntlm().cloned().unwrap_or_default();
+        let start = turn.out.len();
+        let refused = match challenged {
+            None => match Challenged::begin(token, &service.names, turn.now, turn.rng, turn.out) {
+                Ok(challenged) => {
+                    envelope.wrap_pending(turn.out, start);
+                    let phase = Phase::Ntlm(envelope, challenged);
+                    return AcceptorStep::AwaitToken(AwaitToken { handshake: self, phase });
+                }
+                Err(error) => error,
+            },
+            Some(challenged) => {
+                let (bindings, required) =
+                    (policy.channel_bindings.as_ref(), policy.require_channel_bindings);
+                match challenged.authenticate(token, bindings, required, &service.accepted_spns) {
+                    Ok(claimed) => {
+                        let peer_mic = peer_mic.map(<[u8]>::to_vec);
+                        return AcceptorStep::VerifyNtlm(VerifyNtlm {
+                            handshake: self,
+                            envelope,
+                            peer_mic,
+                            claimed,
+                        });
+                    }
+                    Err(error) => error,
+                }
+            }
+        };
+        envelope.wrap_reject(turn.out, start);
+        rejected(refused.into(), None, None)
+    }
+}
+
+/// What every step is given.
+struct Turn<'a> {
+    now: Timestamp,
+    rng: &'a mut dyn CryptoRng,
+    out: &'a mut Vec<u8>,
+}
+
+/// Waits for the answer of the source of NTLM accounts.
+pub struct VerifyNtlm {
+    handshake: Handshake,
+    envelope: Envelope,
+    peer_mic: Option<Vec<u8>>,
+    claimed: Claimed,
+}
+
+impl VerifyNtlm {
+    /// What the source must be asked.
+    #[must_use]
+    pub fn request(&self) -> &VerifyRequest {
+        self.claimed.request()
+    }
+
+    /// Takes the source's answer.
+    #[must_use]
+    pub fn verdict(self, verdict: Verdict, out: &mut Vec<u8>) -> AcceptorStep {
+        let Self { handshake, envelope, peer_mic, claimed } = self;
+        match claimed.judge(verdict) {
+            Ok(established) => {
+                let facts = by_ntlm(established.facts.clone());
+                let proved = Proved::Ntlm(Box::new(established));
+                AcceptorStep::Authorize(Authorize { handshake, envelope, peer_mic, facts, proved })
+            }
+            Err(error) => {
+                let start = out.len();
+                envelope.wrap_reject(out, start);
+                rejected(error.into(), None, None)
+            }
+        }
     }
 }
 
 /// Waits for the replay store's answer.
 pub struct CheckReplay {
-    handshake: AwaitToken,
+    handshake: Handshake,
+    envelope: Envelope,
+    peer_mic: Option<Vec<u8>>,
     verified: Verified,
 }
 
@@ -134,84 +381,114 @@ impl CheckReplay {
     /// Takes the store's answer.
     #[must_use]
     pub fn verdict(self, verdict: ReplayVerdict, now: Timestamp, out: &mut Vec<u8>) -> AcceptorStep {
-        let Self { mut handshake, verified } = self;
-        let facts = verified.facts().clone();
+        let Self { mut handshake, mut envelope, peer_mic, verified } = self;
+        let known = verified.facts().clone();
         let mech = verified.asked().mech;
-        match verified.judge(verdict, handshake.service.policy(), now) {
-            Ok(authentic) => AcceptorStep::Authorize(Authorize { service: handshake.service, authentic }),
-            Err(error) => {
-                let retry = matches!(error, AcceptError::Skew { .. }) && handshake.skewed.is_none();
-                let asked = Asked { mech, service: &facts.claimed_service };
-                refuse_to_peer(&error, asked, retry, now, out);
-                let claimed = Some(facts.claimed_service.clone());
-                let ended = Box::new(Rejected {
-                    refusal: error.into(),
-                    claimed_service: claimed,
-                    facts: Some(facts),
-                });
-                if !retry {
-                    return AcceptorStep::Rejected(ended);
-                }
-                handshake.skewed = Some(ended);
-                AcceptorStep::AwaitToken(handshake)
+        let facts = Facts::Kerberos(known.clone());
+        let start = out.len();
+        let error = match verified.judge(verdict, handshake.service.policy(), now) {
+            Ok(authentic) => {
+                let proved = Proved::Kerberos(Box::new(authentic));
+                return AcceptorStep::Authorize(Authorize { handshake, envelope, peer_mic, facts, proved });
             }
+            Err(error) => error,
+        };
+        let retry = matches!(error, AcceptError::Skew { .. }) && handshake.skewed.is_none();
+        tell(&error, Asked { mech, service: &known.claimed_service }, retry, now, out);
+        let claimed_service = facts.claimed_service();
+        let ended = Box::new(Rejected { refusal: error.into(), claimed_service, facts: Some(facts) });
+        if !retry {
+            envelope.wrap_reject(out, start);
+            return AcceptorStep::Rejected(ended);
         }
+        envelope.wrap_pending(out, start);
+        handshake.skewed = Some(ended);
+        AcceptorStep::AwaitToken(AwaitToken { handshake, phase: Phase::Mech(envelope) })
     }
 }
 
 /// Waits for the policy's and the caller's word on a client that proved who it is.
 pub struct Authorize {
-    service: Acceptor,
-    authentic: Authentic,
+    handshake: Handshake,
+    envelope: Envelope,
+    peer_mic: Option<Vec<u8>>,
+    facts: Facts,
+    proved: Proved,
+}
+
+/// What a mechanism has proved of the client.
+enum Proved {
+    Kerberos(Box<Authentic>),
+    Ntlm(Box<NtlmEstablished>),
 }
 
 impl Authorize {
     /// Who it is, and what is known.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        self.authentic.facts()
+        &self.facts
     }
 
     /// Lets the client in.
     #[must_use]
     pub fn admit(self, now: Timestamp, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> AcceptorStep {
-        let Self { service, authentic } = self;
-        if let Err(error) = authentic.check_times(service.policy(), now) {
-            refuse_to_peer(&error, authentic.asked(), false, now, out);
-            return rejected_known(error.into(), authentic.into_facts());
-        }
-        let mut established = authentic.establish(rng, out);
-        let require_sealed = !service.policy().gives_up(Waiver::AllowUnsealed);
-        if !require_sealed {
-            established.facts.waivers.push(Waiver::AllowUnsealed);
-        }
-        let context = SecurityContext::accepted(established, SequenceMode::Strict, require_sealed);
-        AcceptorStep::Done(Box::new(context))
+        let Self { handshake, envelope, peer_mic, facts, proved } = self;
+        let policy = handshake.service.policy();
+        let require_sealed = !policy.gives_up(Waiver::AllowUnsealed);
+        let start = out.len();
+        let (candidate, list_demanded) = match proved {
+            Proved::Ntlm(established) => (Candidate::accepted_by_ntlm(*established, require_sealed), true),
+            Proved::Kerberos(authentic) => {
+                if let Err(error) = authentic.check_times(policy, now) {
+                    tell(&error, authentic.asked(), false, now, out);
+                    envelope.wrap_reject(out, start);
+                    return rejected(error.into(), facts.claimed_service(), Some(facts));
+                }
+                (Candidate::accepted(authentic.establish(rng, out), require_sealed), false)
+            }
+        };
+        finished(envelope.conclude(candidate, peer_mic.as_deref(), list_demanded, out, start), handshake)
     }
 
     /// Turns the client away, for a reason that only this end's log learns.
     #[must_use]
     pub fn refuse(self, refusal: Refusal, now: Timestamp, out: &mut Vec<u8>) -> AcceptorStep {
-        tell(refusal.code(), self.authentic.asked(), false, now, out);
-        rejected_known(refusal, self.authentic.into_facts())
+        let start = out.len();
+        if let Proved::Kerberos(authentic) = &self.proved {
+            // Whatever the program's reason is, the protocol has one word for it.
+            krb5::krb_error(code::krb::KRB_ERR_GENERIC, authentic.asked(), false, now, out);
+        }
+        self.envelope.wrap_reject(out, start);
+        rejected(refusal, self.facts.claimed_service(), Some(self.facts))
     }
 }
 
-fn rejected_known(refusal: Refusal, facts: Facts) -> AcceptorStep {
-    rejected(refusal, Some(facts.claimed_service.clone()), Some(facts))
+fn finished(sealed: Result<Sealed, Unproved>, handshake: Handshake) -> AcceptorStep {
+    match sealed {
+        Ok(Sealed::Done(context)) => AcceptorStep::Done(Box::new(context)),
+        Ok(Sealed::AwaitMic(owed)) => {
+            AcceptorStep::AwaitToken(AwaitToken { handshake, phase: Phase::Mic(owed) })
+        }
+        Err(Unproved { refusal, facts }) => rejected(refusal, facts.claimed_service(), Some(facts)),
+    }
 }
 
-fn refuse_to_peer(error: &AcceptError, asked: Asked<'_>, retry: bool, now: Timestamp, out: &mut Vec<u8>) {
-    tell(error.code(), asked, retry, now, out);
+/// Why a first token that is no SPNEGO is refused where nothing else is taken.
+fn raw_refused(token: &[u8]) -> Refusal {
+    let what = match Request::parse(token) {
+        Ok(_) => "a bare AP-REQ".to_owned(),
+        Err(error) => error.saw().into_owned(),
+    };
+    FramingError::OtherMech(what).into()
 }
 
 /// Tells the peer what its protocol has a word for, and no more (DESIGN rule 2).
-fn tell(code: Code, asked: Asked<'_>, retry: bool, now: Timestamp, out: &mut Vec<u8>) {
-    if let Some(error_code) = code.krb_error() {
+fn tell(error: &AcceptError, asked: Asked<'_>, retry: bool, now: Timestamp, out: &mut Vec<u8>) {
+    if let Some(error_code) = error.code().krb_error() {
         krb5::krb_error(error_code, asked, retry, now, out);
     }
 }
 
-fn rejected(refusal: Refusal, claimed_service: Option<Principal>, facts: Option<Facts>) -> AcceptorStep {
+fn rejected(refusal: Refusal, claimed_service: Option<String>, facts: Option<Facts>) -> AcceptorStep {
     AcceptorStep::Rejected(Box::new(Rejected { refusal, claimed_service, facts }))
 }

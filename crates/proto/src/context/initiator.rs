@@ -1,19 +1,31 @@
+use super::candidate::{Candidate, ListProof};
 use super::{MAX_LEGS, SecurityContext};
 use crate::ccache::Ccache;
 use crate::error::{Refusal, code};
-use crate::krb5::initiator::{self as krb5, Answer, InitiateError, Sent, ServiceTicket};
+use crate::gss::MechChoice;
+use crate::krb5::initiator::{self as krb5, Answer, Established, InitiateError, Sent, ServiceTicket};
 use crate::krb5::msg::principal::Principal;
-use crate::krb5::per_message::SequenceMode;
+use crate::ntlm::initiator::{self as ntlm, Credential as NtlmCredential, Negotiated};
 use crate::policy::{InitiatorPolicy, Waiver};
+use crate::spnego::SpnegoError;
+use crate::spnego::initiator::{Answer as SpnegoAnswer, Choice, Chosen, Concluded, Finishing, Offer};
 use crate::time::Timestamp;
 use rand_core::CryptoRng;
 use std::sync::Arc;
 
-/// A client that is to reach one service: its ticket and its policy.
+/// A client that is to reach one service: what it can prove itself with, and its policy.
 #[derive(Clone)]
 pub struct Initiator {
-    ticket: ServiceTicket,
+    service: Principal,
+    kerberos: Option<KerberosCredential>,
+    ntlm: Option<NtlmCredential>,
     policy: Arc<InitiatorPolicy>,
+}
+
+#[derive(Clone)]
+struct KerberosCredential {
+    ticket: ServiceTicket,
+    /// The KDC's clock against ours, in microseconds to add.
     clock_offset: i64,
 }
 
@@ -30,38 +42,139 @@ impl Initiator {
     ) -> Result<Self, Refusal> {
         let clock_offset = ccache.kdc_offset.unwrap_or(0);
         let ticket = ServiceTicket::select(ccache, service, &policy, now.shifted(clock_offset))?;
-        Ok(Self { ticket, policy: Arc::new(policy), clock_offset })
+        let service = ticket.service.clone();
+        let kerberos = Some(KerberosCredential { ticket, clock_offset });
+        Ok(Self { service, kerberos, ntlm: None, policy: Arc::new(policy) })
     }
 
-    /// The ticket that will be presented.
-    #[must_use]
-    pub fn ticket(&self) -> &ServiceTicket {
-        &self.ticket
+    /// A client that has a password for NTLM alone.
+    ///
+    /// # Errors
+    /// If the policy does not allow NTLM.
+    pub fn by_ntlm(
+        service: Principal,
+        credential: NtlmCredential,
+        policy: InitiatorPolicy,
+    ) -> Result<Self, Refusal> {
+        Self { service, kerberos: None, ntlm: None, policy: Arc::new(policy) }.with_ntlm(credential)
     }
 
-    /// Appends the first token to `out`.
-    #[must_use]
-    pub fn begin(&self, now: Timestamp, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> AwaitReply {
-        let sent = krb5::begin(self.ticket.clone(), &self.policy, self.clock_offset, now, rng, out);
-        AwaitReply { sent, policy: self.policy.clone(), legs: 0 }
+    /// The same, with a password for NTLM to fall back to when the service does not speak Kerberos.
+    ///
+    /// # Errors
+    /// If the policy does not allow NTLM.
+    pub fn with_ntlm(self, credential: NtlmCredential) -> Result<Self, Refusal> {
+        if self.policy.gives_up(Waiver::AllowNtlm) {
+            return Ok(Self { ntlm: Some(credential), ..self });
+        }
+        let saw = format!("a password of {}", credential.user);
+        Err(Refusal::new(code::NTLM_OFF, saw, "a policy of this client that does not allow NTLM"))
     }
+
+    /// The service that is to be reached.
+    #[must_use]
+    pub fn service(&self) -> &Principal {
+        &self.service
+    }
+
+    /// Appends the first token to `out`: in SPNEGO, or bare where the policy does not negotiate.
+    ///
+    /// # Errors
+    /// If the ticket is not good any more and there is no other credential.
+    pub fn begin(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<AwaitReply, Refusal> {
+        let handshake = Handshake {
+            service: self.service.clone(),
+            ntlm: self.ntlm.clone(),
+            policy: self.policy.clone(),
+            legs: 0,
+        };
+        let mut mech_token = Vec::new();
+        let (first, mechs) = self.first_token(now, rng, &mut mech_token)?;
+        let phase = if self.policy.negotiate {
+            Phase::Offered(Offer::write(mechs, &mech_token, out), first)
+        } else {
+            out.append(&mut mech_token);
+            Phase::Raw(first)
+        };
+        Ok(AwaitReply { handshake, phase })
+    }
+
+    /// The token of the mechanism that is preferred, and all that can be offered.
+    fn first_token(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<(Mech, Vec<MechChoice>), Refusal> {
+        let by_ntlm = self.ntlm.as_ref().map(|_| MechChoice::Ntlm);
+        let kerberos = self.kerberos.as_ref().map(|credential| {
+            credential
+                .ticket
+                .check_times(&self.policy, now.shifted(credential.clock_offset))
+                .map(|()| credential)
+        });
+        match (kerberos, by_ntlm) {
+            (Some(Ok(KerberosCredential { ticket, clock_offset })), _) => {
+                let sent = krb5::begin(ticket.clone(), &self.policy, *clock_offset, now, rng, out);
+                Ok((Mech::Kerberos(sent), std::iter::once(MechChoice::Kerberos).chain(by_ntlm).collect()))
+            }
+            (_, Some(ntlm)) => Ok((Mech::Ntlm(ntlm::begin(&self.policy, out)), vec![ntlm])),
+            (Some(Err(error)), None) => Err(error.into()),
+            (None, None) => {
+                Err(InitiateError::NoTicket { service: self.service.clone(), cached: Vec::new() }.into())
+            }
+        }
+    }
+}
+
+/// A mechanism at work.
+enum Mech {
+    /// An AP-REQ was sent.
+    Kerberos(Sent),
+    /// A NEGOTIATE was sent.
+    Ntlm(Negotiated),
 }
 
 /// What a step of an initiator's handshake led to.
 pub enum InitiatorStep {
     /// Another token was appended; the service must answer it.
     AwaitReply(AwaitReply),
-    /// The service proved itself: messages may follow.
+    /// The handshake is over, the service proved itself (not by NTLM): what was appended, if anything, is the last token,
+    /// and messages may follow.
     Done(Box<SecurityContext>),
     /// The handshake is over without a context.
     Rejected(Box<Refusal>),
 }
 
-/// Waits for the service's token.
-pub struct AwaitReply {
-    sent: Sent,
+/// What goes through a handshake from its first token to its last.
+struct Handshake {
+    service: Principal,
+    ntlm: Option<NtlmCredential>,
     policy: Arc<InitiatorPolicy>,
     legs: u8,
+}
+
+/// Where a handshake stands when a token is awaited.
+enum Phase {
+    /// A token was sent bare.
+    Raw(Mech),
+    /// A list of mechanisms was sent, the first one's token with it.
+    Offered(Offer, Mech),
+    /// The acceptor chose a mechanism, and it has not finished.
+    Chosen(Chosen, Mech),
+    /// The mechanism has finished, and our MIC over the list was sent.
+    Finishing(Finishing, Candidate),
+}
+
+/// Waits for the service's token.
+pub struct AwaitReply {
+    handshake: Handshake,
+    phase: Phase,
 }
 
 impl AwaitReply {
@@ -74,32 +187,156 @@ impl AwaitReply {
         rng: &mut dyn CryptoRng,
         out: &mut Vec<u8>,
     ) -> InitiatorStep {
-        let legs = self.legs.saturating_add(1);
-        if legs > MAX_LEGS {
-            let saw = format!("token {legs} of one handshake");
-            let refusal = Refusal::new(code::HANDSHAKE_TOO_MANY_LEGS, saw, format!("a limit of {MAX_LEGS}"));
-            return InitiatorStep::Rejected(Box::new(refusal));
-        }
-        match self.sent.answer(token, &self.policy, now, rng, out) {
-            Ok(Answer::Established(established)) => {
-                let require_sealed = !self.policy.gives_up(Waiver::AllowUnsealed);
-                let mut established = *established;
-                if !require_sealed {
-                    established.facts.waivers.push(Waiver::AllowUnsealed);
-                }
-                let context = SecurityContext::initiated(established, SequenceMode::Strict, require_sealed);
-                InitiatorStep::Done(Box::new(context))
+        let Self { mut handshake, phase } = self;
+        let mut turn = Turn { now, rng, out };
+        let step = handshake.count_leg().and_then(|()| match phase {
+            Phase::Raw(mech) => handshake.raw(mech, token, &mut turn),
+            Phase::Offered(offer, mech) => handshake.offered(offer, mech, token, &mut turn),
+            Phase::Chosen(chosen, mech) => {
+                let answer = chosen.answered(token)?;
+                handshake.chosen(chosen, mech, &answer, &mut turn)
             }
-            Ok(Answer::Retry(sent)) => InitiatorStep::AwaitReply(Self { sent, policy: self.policy, legs }),
-            Err(error) => InitiatorStep::Rejected(Box::new(error.into())),
-        }
+            Phase::Finishing(finishing, mut candidate) => {
+                let proof = finishing.token(token, &mut candidate)?;
+                Ok(done(candidate, ListProof::Negotiated(proof)))
+            }
+        });
+        step.unwrap_or_else(|refusal| InitiatorStep::Rejected(Box::new(refusal)))
     }
 
     /// Ends the handshake because no token comes any more: the service never proved itself. `how` says why none comes,
     /// as a noun phrase.
     #[must_use]
     pub fn abandon(self, how: &str) -> Refusal {
-        let service = self.sent.ticket().service.clone();
-        InitiateError::NeverProved { service, how: how.to_owned() }.into()
+        InitiateError::NeverProved { service: self.handshake.service, how: how.to_owned() }.into()
     }
+}
+
+/// What every step is given.
+struct Turn<'a> {
+    now: Timestamp,
+    rng: &'a mut dyn CryptoRng,
+    out: &'a mut Vec<u8>,
+}
+
+impl Handshake {
+    fn count_leg(&mut self) -> Result<(), Refusal> {
+        self.legs = self.legs.saturating_add(1);
+        if self.legs <= MAX_LEGS {
+            return Ok(());
+        }
+        let saw = format!("token {} of one handshake", self.legs);
+        Err(Refusal::new(code::HANDSHAKE_TOO_MANY_LEGS, saw, format!("a limit of {MAX_LEGS}")))
+    }
+
+    fn raw(self, mech: Mech, token: &[u8], turn: &mut Turn<'_>) -> Result<InitiatorStep, Refusal> {
+        match mech {
+            Mech::Kerberos(sent) => match sent.answer(token, &self.policy, turn.now, turn.rng, turn.out)? {
+                Answer::Established(established) => {
+                    Ok(done(self.candidate(*established), ListProof::NotNegotiated))
+                }
+                Answer::Retry(sent) => Ok(self.awaiting(Phase::Raw(Mech::Kerberos(sent)))),
+            },
+            // A client that speaks bare NTLM is done with its last message.
+            Mech::Ntlm(negotiated) => {
+                let mut reply = Vec::new();
+                let candidate = self.authenticate(negotiated, token, turn, &mut reply)?;
+                turn.out.append(&mut reply);
+                Ok(done(candidate, ListProof::NotNegotiated))
+            }
+        }
+    }
+
+    fn offered(
+        self,
+        offer: Offer,
+        mech: Mech,
+        token: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> Result<InitiatorStep, Refusal> {
+        match offer.answered(token)? {
+            Choice::First(chosen, answer) => self.chosen(chosen, mech, &answer, turn),
+            Choice::Other(chosen) if chosen.mech() == MechChoice::Ntlm && self.ntlm.is_some() => {
+                let mut mech_token = Vec::new();
+                let negotiated = ntlm::begin(&self.policy, &mut mech_token);
+                chosen.write(&mech_token, turn.out);
+                Ok(self.awaiting(Phase::Chosen(chosen, Mech::Ntlm(negotiated))))
+            }
+            Choice::Other(_) => Err(SpnegoError::Unexpected("a mechanism that cannot begin afresh").into()),
+        }
+    }
+
+    /// An answer of the acceptor for the mechanism that it chose.
+    fn chosen(
+        self,
+        chosen: Chosen,
+        mech: Mech,
+        answer: &SpnegoAnswer<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<InitiatorStep, Refusal> {
+        let nothing = SpnegoError::Unexpected("an answer without the token that the mechanism waits for");
+        let mech_token = answer.mech_token.ok_or(nothing)?;
+        let mut reply = Vec::new();
+        match mech {
+            Mech::Ntlm(negotiated) => {
+                let mut candidate = self.authenticate(negotiated, mech_token, turn, &mut reply)?;
+                let finishing = chosen.conclude_with_token(&reply, &mut candidate, turn.out)?;
+                Ok(self.awaiting(Phase::Finishing(finishing, candidate)))
+            }
+            Mech::Kerberos(sent) => {
+                match sent.answer(mech_token, &self.policy, turn.now, turn.rng, &mut reply)? {
+                    Answer::Retry(sent) => {
+                        chosen.write(&reply, turn.out);
+                        Ok(self.awaiting(Phase::Chosen(chosen, Mech::Kerberos(sent))))
+                    }
+                    Answer::Established(established) => self.conclude(chosen, answer, *established, turn),
+                }
+            }
+        }
+    }
+
+    fn conclude(
+        self,
+        chosen: Chosen,
+        answer: &SpnegoAnswer<'_>,
+        established: Established,
+        turn: &mut Turn<'_>,
+    ) -> Result<InitiatorStep, Refusal> {
+        let mut candidate = self.candidate(established);
+        match chosen.conclude_on_answer(answer, &mut candidate, turn.out)? {
+            Concluded::Done(proof) => Ok(done(candidate, ListProof::Negotiated(proof))),
+            Concluded::Finishing(finishing) => Ok(self.awaiting(Phase::Finishing(finishing, candidate))),
+        }
+    }
+
+    /// Answers NTLM's CHALLENGE.
+    fn authenticate(
+        &self,
+        negotiated: Negotiated,
+        token: &[u8],
+        turn: &mut Turn<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Result<Candidate, Refusal> {
+        let no_credential = SpnegoError::Unexpected("NTLM where there is no password for it");
+        let credential = self.ntlm.as_ref().ok_or(no_credential)?;
+        let spn = self.service.name();
+        let established = negotiated.challenge(token, credential, Some(&spn), turn.now, turn.rng, reply)?;
+        Ok(Candidate::initiated_by_ntlm(established, self.require_sealed()))
+    }
+
+    fn candidate(&self, established: Established) -> Candidate {
+        Candidate::initiated(established, self.require_sealed())
+    }
+
+    fn require_sealed(&self) -> bool {
+        !self.policy.gives_up(Waiver::AllowUnsealed)
+    }
+
+    fn awaiting(self, phase: Phase) -> InitiatorStep {
+        InitiatorStep::AwaitReply(AwaitReply { handshake: self, phase })
+    }
+}
+
+fn done(candidate: Candidate, list: ListProof) -> InitiatorStep {
+    InitiatorStep::Done(Box::new(candidate.prove(list)))
 }

@@ -5,10 +5,14 @@
 //! that came with it, and then does what that state asks for.
 
 mod acceptor;
+mod candidate;
+mod envelope;
+mod facts;
 mod initiator;
 mod security_context;
 
-pub use acceptor::{Acceptor, AcceptorStep, Authorize, AwaitToken, CheckReplay, Rejected};
+pub use acceptor::{Acceptor, AcceptorStep, Authorize, AwaitToken, CheckReplay, Rejected, VerifyNtlm};
+pub use facts::Facts;
 pub use initiator::{AwaitReply, Initiator, InitiatorStep};
 pub use security_context::{PeerProof, SecurityContext};
 

@@ -1,11 +1,12 @@
-use crate::gss::framing::Mech;
-use crate::krb5::per_message::{Receiver, Role, Sender, SequenceMode};
-use crate::krb5::{acceptor, facts::Facts, initiator};
+use super::Facts;
+use crate::gss::MechChoice;
+use crate::krb5::per_message::Role;
+use crate::protection::{Receiver, Sender};
 
 /// A context that both ends agree on. It can be built from proofs only.
 pub struct SecurityContext {
     facts: Facts,
-    mech: Mech,
+    negotiated: bool,
     sender: Sender,
     receiver: Receiver,
 }
@@ -20,28 +21,9 @@ pub enum PeerProof {
 }
 
 impl SecurityContext {
-    pub(super) fn accepted(
-        established: acceptor::Established,
-        mode: SequenceMode,
-        require_sealed: bool,
-    ) -> Self {
-        let acceptor::Established { facts, protection, ticket, authenticator, bindings, fresh } = established;
-        // The proofs have no content: to hold them is what counts.
-        let _: (acceptor::TicketOpened, acceptor::AuthenticatorOpened) = (ticket, authenticator);
-        let _: (acceptor::BindingsCompared, acceptor::NotReplayed) = (bindings, fresh);
-        let (sender, receiver) = protection.split(require_sealed, mode);
-        Self { facts, mech: Mech::Krb5, sender, receiver }
-    }
-
-    pub(super) fn initiated(
-        established: initiator::Established,
-        mode: SequenceMode,
-        require_sealed: bool,
-    ) -> Self {
-        let initiator::Established { facts, protection, ap_rep } = established;
-        let _: initiator::ApRepVerified = ap_rep;
-        let (sender, receiver) = protection.split(require_sealed, mode);
-        Self { facts, mech: Mech::Krb5, sender, receiver }
+    /// Only [`super::candidate::Candidate::prove`] calls this, when it holds every proof.
+    pub(super) fn new(facts: Facts, negotiated: bool, sender: Sender, receiver: Receiver) -> Self {
+        Self { facts, negotiated, sender, receiver }
     }
 
     /// Who, by which keys, under which conditions.
@@ -52,14 +34,22 @@ impl SecurityContext {
 
     /// The mechanism that authenticated.
     #[must_use]
-    pub fn mech(&self) -> Mech {
-        self.mech
+    pub fn mech(&self) -> MechChoice {
+        self.facts.mech()
     }
 
-    /// What is proved of the peer so far (DESIGN rule 10). An initiator's peer is confirmed from the start.
+    /// Whether SPNEGO chose it; if not, its tokens came bare.
+    #[must_use]
+    pub fn negotiated(&self) -> bool {
+        self.negotiated
+    }
+
+    /// What is proved of the peer so far (DESIGN rule 10). An initiator's peer is confirmed from the start by Kerberos, and
+    /// never by NTLM, which proves no service.
     #[must_use]
     pub fn peer_proof(&self) -> PeerProof {
-        if self.receiver.role() == Role::Initiator || self.receiver.has_verified_any() {
+        let proved_service = self.receiver.role() == Role::Initiator && self.facts.mutual();
+        if proved_service || self.receiver.has_verified_any() {
             PeerProof::Confirmed
         } else {
             PeerProof::Authenticated

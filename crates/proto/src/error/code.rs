@@ -158,6 +158,25 @@ codes! {
         "The certificate's signature algorithm has no single hash, so tls-server-end-point is not defined for it.",
         "use a certificate signed with ECDSA or RSA, or give the bindings in hexadecimal";
 
+    1201 NO_COMMON_MECH Mismatch None,
+        "The initiator offers no mechanism that is allowed here.",
+        "let the client offer Kerberos: it needs a name for the service that the KDC knows, and a ticket";
+    1202 NTLM_OFF Policy None,
+        "The initiator offers NTLM alone, and NTLM is switched off.",
+        "clients fall back to NTLM when Kerberos cannot work: look for a service principal that is not registered, an IP address where a name belongs, a clock that is off, or a client that is not in the domain; allow_ntlm accepts NTLM, which never proves the service";
+    1203 NEGOTIATION_REJECTED Mismatch None,
+        "The peer ended the negotiation of a mechanism without saying why.",
+        "look into the other end's log; often it allows none of the mechanisms that were offered";
+    1204 NEGOTIATION_CHOICE PeerMisbehaved None,
+        "The acceptor chose a mechanism that was not offered, or did not ask for the proof that the list was not changed.",
+        "somebody may be stripping mechanisms from the list: do not trust the connection";
+    1205 MECH_LIST_MIC_MISSING PeerMisbehaved None,
+        "The proof that nobody changed the list of mechanisms is owed and did not come.",
+        "somebody may be stripping mechanisms from the list, or the peer does not know RFC 4178";
+    1206 MECH_LIST_MIC_WRONG PeerMisbehaved None,
+        "The list of mechanisms that the other end saw is not the one that was sent.",
+        "somebody is changing the negotiation on the way: do not trust the connection";
+
     2001 SERVICE_KEY_ABSENT Mismatch Some(KRB_AP_ERR_NOT_US),
         "The ticket is for a service whose key is not held here, and no key held here opens it.",
         "export the key of that service into the keytab, or let the client ask for a service that is in it";
@@ -380,6 +399,16 @@ codes! {
     7006 KEY_MALFORMED Configuration Some(KRB_AP_ERR_BADKEYVER),
         "A key's length is not the length that its etype has.",
         "export the key again";
+
+    7007 NTLM_ACCOUNTS_UNREADABLE Configuration None,
+        "The file of NTLM accounts cannot be read, or a line of it is no account.",
+        "write it with countersign ntlm add --file F --user 'DOMAIN\\user' --password-file F";
+    7008 NTLM_ACCOUNTS_EXPOSED Configuration None,
+        "Others may read the file of NTLM accounts: an NT hash is as good as the password.",
+        "chmod 600 the file, and change the passwords that others may have read";
+    7009 PASSWORD_UNREADABLE Configuration None,
+        "The file with a password cannot be read, or holds none.",
+        "name a file whose first line is the password";
 
     8001 FRAME_EMPTY PeerMisbehaved None,
         "A frame of length 0, which is never sent.",

@@ -215,7 +215,7 @@ pub fn wrap_as(mech: Mech, token_id: TokenId, out: &mut Vec<u8>, body: impl FnOn
 }
 
 /// An object identifier in dotted form, for logs; at most 16 arcs of it.
-fn dotted(oid: &[u8]) -> String {
+pub(crate) fn dotted(oid: &[u8]) -> String {
     let mut text = String::from("mech ");
     let mut arc = 0_u64;
     let mut arcs = 0_u32;

@@ -5,7 +5,9 @@ pub mod authenticator_checksum;
 pub mod channel_bindings;
 pub mod flags;
 pub mod framing;
+mod mech;
 pub mod tls_server_end_point;
 
 pub use channel_bindings::{BindingsHash, ChannelBindings};
 pub use flags::GssFlags;
+pub use mech::MechChoice;

@@ -76,9 +76,7 @@ impl ServiceTicket {
         let epoch = Timestamp::default();
         let from = if credential.starttime == epoch { credential.authtime } else { credential.starttime };
         let until = credential.endtime;
-        if from > now.saturating_add(policy.clock_skew) || until <= now {
-            return Err(InitiateError::TicketNotValid { service, from, until, now });
-        }
+        check_times(&service, from, until, policy, now)?;
         let session_key = session_key(credential, policy)?;
         let mut reader = Reader::new(&credential.ticket);
         let parsed = Ticket::parse(&mut reader).and_then(|ticket| reader.finish().map(|()| ticket));
@@ -101,6 +99,29 @@ impl ServiceTicket {
 
 fn service_of(credential: &Credential) -> Principal {
     Principal { realm: credential.service_realm().to_vec(), ..credential.server.clone() }
+}
+
+impl ServiceTicket {
+    /// Whether it is good now.
+    ///
+    /// # Errors
+    /// If it is not, or not yet.
+    pub fn check_times(&self, policy: &InitiatorPolicy, now: Timestamp) -> Result<(), InitiateError> {
+        check_times(&self.service, self.starttime, self.endtime, policy, now)
+    }
+}
+
+fn check_times(
+    service: &Principal,
+    from: Timestamp,
+    until: Timestamp,
+    policy: &InitiatorPolicy,
+    now: Timestamp,
+) -> Result<(), InitiateError> {
+    if from > now.saturating_add(policy.clock_skew) || until <= now {
+        return Err(InitiateError::TicketNotValid { service: service.clone(), from, until, now });
+    }
+    Ok(())
 }
 
 fn session_key(credential: &Credential, policy: &InitiatorPolicy) -> Result<Key, InitiateError> {

@@ -1,0 +1,33 @@
+//! The mechanisms that can be negotiated.
+
+use super::framing::Mech;
+
+/// A mechanism that can be negotiated, whatever object identifier a peer gives it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum MechChoice {
+    /// Kerberos 5, under its own number or either of the two that it has had by mistake or before.
+    Kerberos,
+    /// NTLMSSP.
+    Ntlm,
+}
+
+impl MechChoice {
+    /// The choice that an object identifier (contents octets) stands for.
+    #[must_use]
+    pub fn from_oid(oid: &[u8]) -> Option<Self> {
+        match Mech::from_oid(oid)? {
+            Mech::Krb5 | Mech::MsKrb5 | Mech::OldKrb5 => Some(Self::Kerberos),
+            Mech::Ntlmssp => Some(Self::Ntlm),
+            Mech::UserToUser | Mech::Iakerb | Mech::Spnego => None,
+        }
+    }
+
+    /// The object identifier that we give it.
+    #[must_use]
+    pub fn oid(self) -> &'static [u8] {
+        match self {
+            Self::Kerberos => Mech::Krb5.oid(),
+            Self::Ntlm => Mech::Ntlmssp.oid(),
+        }
+    }
+}
