@@ -10,6 +10,8 @@ use countersign_proto::gss::framing::{self, TokenId};
 use countersign_proto::krb5::msg::krb_error::KrbError;
 use countersign_proto::krb5::msg::principal::Principal;
 use countersign_proto::krb5::replay::{Presented, ReplayVerdict, TAG_LEN};
+use countersign_proto::ntlm::NtHash;
+use countersign_proto::ntlm::accounts::{Identity, Verdict, VerifyRequest};
 use countersign_proto::policy::{AcceptorPolicy, InitiatorPolicy};
 use countersign_proto::time::Timestamp;
 use std::collections::BTreeSet;
@@ -23,10 +25,12 @@ pub fn acceptor_policy(change: impl FnOnce(&mut AcceptorPolicy)) -> AcceptorPoli
     policy
 }
 
-/// The initiator's default policy with changes.
+/// The initiator's default policy with changes; its tokens are bare unless `change` says otherwise, so that tests see the
+/// mechanism's own.
 #[must_use]
 pub fn initiator_policy(change: impl FnOnce(&mut InitiatorPolicy)) -> InitiatorPolicy {
     let mut policy = InitiatorPolicy::default();
+    policy.negotiate = false;
     change(&mut policy);
     policy
 }
@@ -60,6 +64,8 @@ pub struct Service {
     pub replays: ReplaySet,
     /// Its random numbers.
     pub rng: TestRng,
+    /// Its accounts for NTLM: user, domain and NT hash.
+    pub accounts: Vec<(String, String, NtHash)>,
 }
 
 /// What a service made of one token.
@@ -97,7 +103,7 @@ impl Service {
     /// Any service, at the time `now`.
     #[must_use]
     pub fn of(acceptor: Acceptor, now: Timestamp) -> Self {
-        Self { acceptor, now, replays: ReplaySet::default(), rng: TestRng::new(2) }
+        Self { acceptor, now, replays: ReplaySet::default(), rng: TestRng::new(2), accounts: Vec::new() }
     }
 
     /// Offers `token` as the first of a new handshake.
@@ -114,7 +120,7 @@ impl Service {
         let (rejected, sent) = self.offer(&request.token()).refused();
         assert_eq!(rejected.refusal.code(), code, "{}", rejected.refusal);
         let service = request.ticket.service.clone();
-        assert_eq!(rejected.claimed_service, Some(service.clone()));
+        assert_eq!(rejected.claimed_service, Some(service.to_string()));
         let expected = Told { error_code, service, stime: self.now, e_text: None, e_data: None };
         assert_eq!(told(&sent), expected);
         rejected
@@ -123,7 +129,7 @@ impl Service {
     /// Offers `token` to a handshake that waits for one.
     pub fn offer_to(&mut self, state: AwaitToken, token: &[u8]) -> Offered {
         let mut sent = Vec::new();
-        let mut step = state.token(token, self.now, &mut sent);
+        let mut step = state.token(token, self.now, &mut self.rng, &mut sent);
         loop {
             step = match step {
                 AcceptorStep::AwaitToken(state) => return Offered::Again { state, sent },
@@ -131,10 +137,30 @@ impl Service {
                     let verdict = self.replays.check(state.presented());
                     state.verdict(verdict, self.now, &mut sent)
                 }
+                AcceptorStep::VerifyNtlm(state) => {
+                    let verdict = self.verify(state.request());
+                    state.verdict(verdict, &mut sent)
+                }
                 AcceptorStep::Authorize(state) => state.admit(self.now, &mut self.rng, &mut sent),
                 AcceptorStep::Done(context) => return Offered::Accepted { context, sent },
                 AcceptorStep::Rejected(rejected) => return Offered::Refused { rejected, sent },
             }
+        }
+    }
+}
+
+impl Service {
+    fn verify(&self, request: &VerifyRequest) -> Verdict {
+        let named = |(user, domain, _): &&(String, String, NtHash)| {
+            *user == request.user && *domain == request.domain
+        };
+        match self.accounts.iter().find(named).and_then(|(.., hash)| request.verify_with(hash)) {
+            Some(session_base_key) => {
+                let identity =
+                    Identity { user: request.user.clone(), domain: request.domain.clone(), guest: false };
+                Verdict::Valid { session_base_key, identity }
+            }
+            None => Verdict::Invalid,
         }
     }
 }
@@ -301,7 +327,7 @@ impl Pair {
             delivery.token
         };
         let mut request = Vec::new();
-        let begun = self.initiator.begin(self.initiator_now, &mut self.initiator_rng, &mut request);
+        let begun = self.initiator.begin(self.initiator_now, &mut self.initiator_rng, &mut request).unwrap();
         let (initiator, acceptor) = self.talk(begun, request, &mut carry);
         Meeting { initiator, acceptor, transcript }
     }
@@ -334,7 +360,7 @@ impl Pair {
                         initiator.token(&token, self.initiator_now, &mut self.initiator_rng, &mut request);
                     match ended(step) {
                         Ok(state) => initiator = state,
-                        Err(end) => return (end, Err(acceptor.abandon(cut()))),
+                        Err(end) => return (end, self.last_token(acceptor, request, carry, cut())),
                     }
                     continue;
                 }
@@ -353,6 +379,25 @@ impl Pair {
                 }
             };
             return (initiator, end);
+        }
+    }
+}
+
+impl Pair {
+    /// The acceptor's end, when the initiator is done and may have left a token behind.
+    fn last_token(
+        &mut self,
+        acceptor: AwaitToken,
+        token: Vec<u8>,
+        carry: &mut dyn FnMut(Direction, Vec<u8>) -> Option<Vec<u8>>,
+        cut: Refusal,
+    ) -> Result<SecurityContext, Box<Rejected>> {
+        let arrived = if token.is_empty() { None } else { carry(Direction::ToAcceptor, token) };
+        let Some(token) = arrived else { return Err(acceptor.abandon(cut)) };
+        match self.service.offer_to(acceptor, &token) {
+            Offered::Accepted { context, .. } => Ok(*context),
+            Offered::Refused { rejected, .. } => Err(rejected),
+            Offered::Again { state, .. } => Err(state.abandon(cut)),
         }
     }
 }

@@ -82,7 +82,7 @@ impl Scene {
         let service = Principal::parse(FULL_SPN).unwrap();
         let initiator = Initiator::from_ccache(&ccache, &service, policy, now()).unwrap();
         let (mut rng, mut token) = (TestRng::new(3), Vec::new());
-        let waiting = initiator.begin(now(), &mut rng, &mut token);
+        let waiting = initiator.begin(now(), &mut rng, &mut token).unwrap();
         send(&mut stream, &token);
         let answer = receive(&mut stream).unwrap();
         match waiting.token(&answer, now(), &mut rng, &mut Vec::new()) {
@@ -187,7 +187,11 @@ fn acceptors_of_others_exchange_messages_of_rc4_with_us() {
     let scene = Scene::new(&[]);
     for library in LIBRARIES {
         let (_process, mut stream, mut context) = scene.connect(library);
-        assert_eq!(context.facts().message_etype, crypto::Etype::ArcfourHmac, "{library:?}");
+        assert_eq!(
+            context.facts().kerberos().unwrap().message_etype,
+            crypto::Etype::ArcfourHmac,
+            "{library:?}"
+        );
         for size in SIZES.split(',').map(|size| size.parse().unwrap()) {
             let message: Vec<u8> = (0..size).map(|index: usize| index as u8).collect();
             let mut token = Vec::new();

@@ -128,6 +128,8 @@ pub(crate) fn password(path: &Path) -> Result<Zeroizing<String>, Refusal> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match std::str::from_utf8(line) {
         Ok(text) if !text.is_empty() && text.len() <= MAX_PASSWORD => Ok(Zeroizing::new(text.to_owned())),
-        _ => Err(refused(format!("password file {name} whose first line is no text of 1 to {MAX_PASSWORD} bytes"))),
+        _ => Err(refused(format!(
+            "password file {name} whose first line is no text of 1 to {MAX_PASSWORD} bytes"
+        ))),
     }
 }

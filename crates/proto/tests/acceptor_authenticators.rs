@@ -59,12 +59,12 @@ fn mutual_authentication_given_up_by_policy_is_a_waiver_and_sends_no_token() {
     });
     let mut service = Service::new(&Mint::default(), policy);
     let (context, sent) = service.offer(&asking(GssFlags::CONF).token()).accepted();
-    assert!(sent.is_empty() && !context.facts().mutual);
-    assert_eq!(context.facts().waivers, [Waiver::AllowNoMutual]);
+    assert!(sent.is_empty() && !context.facts().kerberos().unwrap().mutual);
+    assert_eq!(context.facts().kerberos().unwrap().waivers, [Waiver::AllowNoMutual]);
     // Who asks gets it all the same.
     let (context, sent) = service.offer(&Mint::default().ap_req().token()).accepted();
-    assert!(!sent.is_empty() && context.facts().mutual);
-    assert_eq!(context.facts().waivers, []);
+    assert!(!sent.is_empty() && context.facts().kerberos().unwrap().mutual);
+    assert_eq!(context.facts().kerberos().unwrap().waivers, []);
 }
 
 // weakness 6
@@ -72,22 +72,22 @@ fn mutual_authentication_given_up_by_policy_is_a_waiver_and_sends_no_token() {
 fn only_flags_that_were_asked_for_and_mean_something_here_are_granted() {
     let asked = GssFlags::MUTUAL.union(GssFlags::IDENTIFY).union(GssFlags(0x8000_0100));
     let (context, _) = service().offer(&asking(asked).token()).accepted();
-    assert_eq!(context.facts().flags, GssFlags::MUTUAL.union(GssFlags::IDENTIFY));
+    assert_eq!(context.facts().kerberos().unwrap().flags, GssFlags::MUTUAL.union(GssFlags::IDENTIFY));
     let everything = FLAGS.union(GssFlags::IDENTIFY).union(GssFlags::EXTENDED_ERROR);
     let (context, _) = service().offer(&asking(everything).token()).accepted();
-    assert_eq!(context.facts().flags, everything);
+    assert_eq!(context.facts().kerberos().unwrap().flags, everything);
 }
 
 #[test]
 fn delegation_is_never_granted_whether_a_credential_follows_or_not() {
     let flags = FLAGS.union(GssFlags::DELEG);
     let (context, _) = service().offer(&asking(flags).token()).accepted();
-    assert_eq!(context.facts().flags, FLAGS);
+    assert_eq!(context.facts().kerberos().unwrap().flags, FLAGS);
     let mut with_credential = asking(flags);
     let checksum = with_credential.authenticator.checksum.as_mut().unwrap();
     checksum.bytes.extend([1, 0, 3, 0, 0x76, 1, 0]);
     let (context, _) = service().offer(&with_credential.token()).accepted();
-    assert_eq!(context.facts().flags, FLAGS);
+    assert_eq!(context.facts().kerberos().unwrap().flags, FLAGS);
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn chosen(permitted: &[i32], session: i32, subkey: Option<i32>, named: Option<&[
     let permitted = permitted.iter().map(|number| etype(*number)).collect();
     let policy = acceptor_policy(|policy| policy.permitted_enctypes = permitted);
     let (context, _) = Service::new(&mint, policy).offer(&request.token()).accepted();
-    context.facts().message_etype.wire()
+    context.facts().kerberos().unwrap().message_etype.wire()
 }
 
 #[test]

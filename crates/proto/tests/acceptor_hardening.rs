@@ -16,6 +16,7 @@ use countersign_proto::krb5::msg::ticket::TicketFlags;
 use countersign_proto::krb5::replay::{ReplayUnavailable, ReplayVerdict};
 use countersign_proto::policy::AcceptorPolicy;
 use countersign_proto::time::Timestamp;
+use countersign_testkit::TestRng;
 use countersign_testkit::mint::authorization_data::{client_target, if_relevant};
 use countersign_testkit::mint::{ApReq, Mint, NOW};
 use countersign_testkit::pair::{Pair, Service, acceptor_policy, told};
@@ -41,11 +42,12 @@ fn altered(alter: impl FnOnce(&mut ApReq)) -> ApReq {
 fn asks_store(request: &ApReq) -> Result<CheckReplay, (Code, Option<Principal>)> {
     let service = service();
     let mut out = Vec::new();
-    match service.acceptor.begin().token(&request.token(), service.now, &mut out) {
+    match service.acceptor.begin().token(&request.token(), service.now, &mut TestRng::new(7), &mut out) {
         AcceptorStep::CheckReplay(check) => Ok(check),
-        AcceptorStep::Rejected(rejected) => {
-            Err((rejected.refusal.code(), rejected.facts.map(|facts| facts.client)))
-        }
+        AcceptorStep::Rejected(rejected) => Err((
+            rejected.refusal.code(),
+            rejected.facts.map(|facts| facts.kerberos().unwrap().client.clone()),
+        )),
         _ => panic!("neither asked nor refused"),
     }
 }
@@ -240,7 +242,8 @@ fn an_answer_goes_in_the_frame_of_what_it_answers() {
             let token = framed_as(mech, request);
             let mut service = service();
             let mut out = Vec::new();
-            let mut step = service.acceptor.begin().token(&token, service.now, &mut out);
+            let mut step =
+                service.acceptor.begin().token(&token, service.now, &mut TestRng::new(7), &mut out);
             if let AcceptorStep::CheckReplay(check) = step {
                 step = check.verdict(ReplayVerdict::Fresh, service.now, &mut out);
             }
@@ -266,7 +269,8 @@ fn a_client_turned_away_by_the_caller_is_told_in_its_own_frame() {
     let service = service();
     let mut out = Vec::new();
     let token = framed_as(Mech::OldKrb5, &mint().ap_req());
-    let AcceptorStep::CheckReplay(check) = service.acceptor.begin().token(&token, service.now, &mut out)
+    let AcceptorStep::CheckReplay(check) =
+        service.acceptor.begin().token(&token, service.now, &mut TestRng::new(7), &mut out)
     else {
         panic!("no replay check")
     };
@@ -281,7 +285,11 @@ fn a_client_turned_away_by_the_caller_is_told_in_its_own_frame() {
 #[test]
 fn an_initiator_takes_an_answer_under_any_number_of_kerberos() {
     for mech in KERBEROS {
-        let mut pair = Pair::new(&Mint::default(), Default::default(), AcceptorPolicy::default());
+        let mut pair = Pair::new(
+            &Mint::default(),
+            countersign_testkit::pair::initiator_policy(|_| {}),
+            AcceptorPolicy::default(),
+        );
         let meeting = pair.meet_altered(|delivery| {
             let token = delivery.token.take().unwrap();
             let (token_id, body) = framing::open(&token).unwrap();
@@ -294,12 +302,16 @@ fn an_initiator_takes_an_answer_under_any_number_of_kerberos() {
         let mut error = Vec::new();
         let service = Mint::default().service;
         krb_error(60, Asked { mech, service: &service }, false, NOW, &mut error);
-        let meeting = Pair::new(&Mint::default(), Default::default(), AcceptorPolicy::default())
-            .meet_altered(|delivery| {
-                if delivery.index == 1 {
-                    delivery.token = Some(error.clone());
-                }
-            });
+        let meeting = Pair::new(
+            &Mint::default(),
+            countersign_testkit::pair::initiator_policy(|_| {}),
+            AcceptorPolicy::default(),
+        )
+        .meet_altered(|delivery| {
+            if delivery.index == 1 {
+                delivery.token = Some(error.clone());
+            }
+        });
         assert_eq!(meeting.initiator.err().unwrap().code(), code::KRB_ERROR_RECEIVED);
     }
 }

@@ -60,7 +60,7 @@ fn the_key_of_the_principal_version_and_etype_opens_the_ticket() {
         unusable(&http(), 2),
     ];
     let (context, _) = service_with(entries, vec![]).offer(&mint.ap_req().token()).accepted();
-    let facts = context.facts();
+    let facts = context.facts().kerberos().unwrap();
     assert_eq!((&facts.service, &facts.claimed_service), (&http(), &http()));
     assert_eq!((facts.kvno, facts.ticket_etype), (Some(2), 18));
 }
@@ -70,7 +70,7 @@ fn a_key_of_an_older_version_that_is_still_held_opens_its_tickets() {
     let mint = Mint::default();
     let entries = vec![mint.entry(&http(), 3, AES256), mint.entry(&http(), 2, AES256)];
     let (context, _) = service_with(entries, vec![]).offer(&request(&http(), 2, &http()).token()).accepted();
-    assert_eq!(context.facts().kvno, Some(2));
+    assert_eq!(context.facts().kerberos().unwrap().kvno, Some(2));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_ticket_that_names_no_version_is_tried_with_every_version() {
     let mut request = mint.ap_req();
     request.ticket.kvno = None;
     let (context, _) = service_with(entries, vec![]).offer(&request.token()).accepted();
-    assert_eq!(context.facts().kvno, Some(2), "the version of the key that opened it");
+    assert_eq!(context.facts().kerberos().unwrap().kvno, Some(2), "the version of the key that opened it");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_key_stored_with_the_lowest_eight_bits_of_its_version_is_found() {
     let mut entry = mint.entry(&http(), 258, AES256);
     entry.kvno = 2;
     let (context, _) = service_with(vec![entry], vec![]).offer(&mint.ap_req().token()).accepted();
-    assert_eq!(context.facts().kvno, Some(2));
+    assert_eq!(context.facts().kerberos().unwrap().kvno, Some(2));
     // Told as a version that is held: the bits that are left agree.
     let absent = mint.entry(&http(), 258, AES256);
     let other_key = KeytabEntry { kvno: 2, key: Secret::from(&[9; 32][..]), ..absent };
@@ -104,7 +104,7 @@ fn a_negative_version_of_an_old_read_only_controller_is_taken_as_an_unsigned_one
         let mut request = mint.ap_req();
         request.ticket.kvno = Some(written);
         let (context, _) = service_with(entries, vec![]).offer(&request.token()).accepted();
-        assert_eq!(context.facts().kvno, Some(0xFFFF_0001));
+        assert_eq!(context.facts().kerberos().unwrap().kvno, Some(0xFFFF_0001));
     }
 }
 
@@ -113,7 +113,10 @@ fn the_case_of_a_name_does_not_matter_and_the_key_says_whose_service_it_is() {
     let claimed = Principal::new("EXAMPLE.TEST", &["http", "A.Example.Test"]);
     let entries = vec![Mint::default().entry(&http(), 2, AES256)];
     let (context, _) = service_with(entries, vec![]).offer(&request(&http(), 2, &claimed).token()).accepted();
-    assert_eq!((&context.facts().service, &context.facts().claimed_service), (&http(), &claimed));
+    assert_eq!(
+        (&context.facts().kerberos().unwrap().service, &context.facts().kerberos().unwrap().claimed_service),
+        (&http(), &claimed)
+    );
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn the_exact_name_goes_before_one_equal_but_for_case() {
     let same_key = KeytabEntry { principal: upper, ..mint.entry(&http(), 2, AES256) };
     let entries = vec![same_key, mint.entry(&http(), 2, AES256)];
     let (context, _) = service_with(entries, vec![]).offer(&mint.ap_req().token()).accepted();
-    assert_eq!(context.facts().service.to_string(), "HTTP/a.example.test@EXAMPLE.TEST");
+    assert_eq!(context.facts().kerberos().unwrap().service.to_string(), "HTTP/a.example.test@EXAMPLE.TEST");
 }
 
 #[test]
@@ -133,7 +136,10 @@ fn an_alias_is_opened_by_any_key_of_the_etype() {
     let entries = vec![mint.entry(&other("b"), 2, AES256), mint.entry(&http(), 2, AES256)];
     let request = request(&http(), 2, &other("alias"));
     let (context, _) = service_with(entries, vec![]).offer(&request.token()).accepted();
-    assert_eq!((&context.facts().service, &context.facts().claimed_service), (&http(), &other("alias")));
+    assert_eq!(
+        (&context.facts().kerberos().unwrap().service, &context.facts().kerberos().unwrap().claimed_service),
+        (&http(), &other("alias"))
+    );
 }
 
 #[test]
@@ -144,7 +150,7 @@ fn the_version_in_a_ticket_is_a_claim_that_only_orders_the_trials() {
         let mut request = request(&http(), 2, &claimed);
         request.ticket.kvno = Some(77);
         let (context, _) = service_with(entries, vec![]).offer(&request.token()).accepted();
-        assert_eq!(context.facts().kvno, Some(2));
+        assert_eq!(context.facts().kerberos().unwrap().kvno, Some(2));
     }
 }
 
@@ -154,7 +160,7 @@ fn an_alias_in_another_version_than_the_ticket_says_is_still_tried() {
     let mut request = request(&http(), 2, &other("alias"));
     request.ticket.kvno = Some(77);
     let (context, _) = service_with(entries, vec![]).offer(&request.token()).accepted();
-    assert_eq!(context.facts().kvno, Some(2));
+    assert_eq!(context.facts().kerberos().unwrap().kvno, Some(2));
 }
 
 fn crowd(mint: &Mint, size: usize) -> Vec<KeytabEntry> {
@@ -325,6 +331,12 @@ fn every_permitted_etype_opens_tickets() {
         let mint = Mint::of_etype(etype);
         let mut service = Service::new(&mint, AcceptorPolicy::default());
         let (context, _) = service.offer(&mint.ap_req().token()).accepted();
-        assert_eq!((context.facts().ticket_etype, context.facts().session_etype), (etype.wire(), etype));
+        assert_eq!(
+            (
+                context.facts().kerberos().unwrap().ticket_etype,
+                context.facts().kerberos().unwrap().session_etype
+            ),
+            (etype.wire(), etype)
+        );
     }
 }

@@ -49,11 +49,19 @@ fn a_ticket_is_good_until_its_end_and_the_skew_and_not_a_second_more() {
     };
     let limit = mint.now.saturating_sub(SKEW);
     let (context, _) = service.offer(&ending(limit).token()).accepted();
-    assert_eq!(context.facts().endtime, limit, "the context says until when it may be used");
+    assert_eq!(
+        context.facts().kerberos().unwrap().endtime,
+        limit,
+        "the context says until when it may be used"
+    );
     let mut request = ending(limit.saturating_sub(SECOND));
     request.seed = 2;
     let rejected = service.refuses(&request, code::TICKET_EXPIRED, 32);
-    assert_eq!(rejected.facts.unwrap().client, mint.client, "the client is known: it proved itself");
+    assert_eq!(
+        rejected.facts.unwrap().kerberos().unwrap().client,
+        mint.client,
+        "the client is known: it proved itself"
+    );
 }
 
 #[test]
@@ -109,7 +117,7 @@ fn a_ticket_that_ends_while_the_caller_decides_is_refused() {
     let (service, mint) = at_whole_second();
     let request = mint.ap_req();
     let mut out = Vec::new();
-    let step = service.acceptor.begin().token(&request.token(), mint.now, &mut out);
+    let step = service.acceptor.begin().token(&request.token(), mint.now, &mut TestRng::new(7), &mut out);
     let AcceptorStep::CheckReplay(check) = step else { panic!() };
     let AcceptorStep::Authorize(authorize) = check.verdict(ReplayVerdict::Fresh, mint.now, &mut out) else {
         panic!()
@@ -127,18 +135,23 @@ fn a_ticket_that_ends_while_the_caller_decides_is_refused() {
 fn a_client_that_the_caller_refuses_is_told_no_reason() {
     let service = service();
     let mut out = Vec::new();
-    let step = service.acceptor.begin().token(&Mint::default().ap_req().token(), NOW, &mut out);
+    let step = service.acceptor.begin().token(
+        &Mint::default().ap_req().token(),
+        NOW,
+        &mut TestRng::new(7),
+        &mut out,
+    );
     let AcceptorStep::CheckReplay(check) = step else { panic!() };
     let AcceptorStep::Authorize(authorize) = check.verdict(ReplayVerdict::Fresh, NOW, &mut out) else {
         panic!()
     };
     assert!(out.is_empty(), "nothing is sent before the caller decided");
-    assert_eq!(authorize.facts().client, Mint::default().client);
-    assert!(!authorize.facts().mutual, "nor was anything proved to the client");
+    assert_eq!(authorize.facts().kerberos().unwrap().client, Mint::default().client);
+    assert!(!authorize.facts().kerberos().unwrap().mutual, "nor was anything proved to the client");
     let refusal = Refusal::new(code::CLIENT_NOT_ALLOWED, "alice", "an allow list without alice");
     let AcceptorStep::Rejected(rejected) = authorize.refuse(refusal.clone(), NOW, &mut out) else { panic!() };
     assert_eq!(rejected.refusal, refusal);
-    assert_eq!(rejected.facts.unwrap().client, Mint::default().client);
+    assert_eq!(rejected.facts.unwrap().kerberos().unwrap().client, Mint::default().client);
     let told = told(&out);
     assert_eq!((told.error_code, told.e_text, told.e_data), (60, None, None));
 }
@@ -180,8 +193,8 @@ fn a_realm_that_is_not_on_the_way_is_refused() {
 #[test]
 fn a_realm_on_the_domain_tree_is_on_the_way() {
     let (context, _) = service().offer(&cross_realm("TEST").token()).accepted();
-    assert_eq!(context.facts().client, Principal::new("A.TEST", &["alice"]));
-    assert_eq!(context.facts().waivers, []);
+    assert_eq!(context.facts().kerberos().unwrap().client, Principal::new("A.TEST", &["alice"]));
+    assert_eq!(context.facts().kerberos().unwrap().waivers, []);
 }
 
 #[test]
@@ -211,10 +224,14 @@ fn a_path_that_is_not_checked_by_policy_is_a_waiver_of_the_context() {
     });
     let mut service = Service::new(&Mint::default(), policy);
     let (context, _) = service.offer(&cross_realm("EVIL").token()).accepted();
-    assert_eq!(context.facts().waivers, [Waiver::IgnoreTransited]);
+    assert_eq!(context.facts().kerberos().unwrap().waivers, [Waiver::IgnoreTransited]);
     let request = ApReq { seed: 2, ..cross_realm("TEST") };
     let (context, _) = service.offer(&request.token()).accepted();
-    assert_eq!(context.facts().waivers, [], "nothing was given up for a path that is right");
+    assert_eq!(
+        context.facts().kerberos().unwrap().waivers,
+        [],
+        "nothing was given up for a path that is right"
+    );
 }
 
 #[test]

@@ -24,9 +24,9 @@ fn acceptor() -> Acceptor {
 /// What would be known of the context if the token is taken; the caller has the last word then.
 fn accepted(acceptor: &Acceptor, token: &[u8]) -> Option<Facts> {
     let mut out = Vec::new();
-    match acceptor.begin().token(token, NOW, &mut out) {
+    match acceptor.begin().token(token, NOW, &mut TestRng::new(7), &mut out) {
         AcceptorStep::CheckReplay(check) => match check.verdict(ReplayVerdict::Fresh, NOW, &mut out) {
-            AcceptorStep::Authorize(authorize) => Some(authorize.facts().clone()),
+            AcceptorStep::Authorize(authorize) => Some(authorize.facts().kerberos().unwrap().clone()),
             _ => None,
         },
         AcceptorStep::Rejected(_) => None,
@@ -110,14 +110,15 @@ fn an_ap_req_from_which_any_byte_is_taken_or_to_which_any_is_added_is_refused() 
 /// Whether an initiator takes `token` for the proof of its service.
 fn believed(initiator: &Initiator, token: &[u8]) -> bool {
     let mut out = Vec::new();
-    let state = initiator.begin(NOW, &mut TestRng::new(1), &mut out);
+    let state = initiator.begin(NOW, &mut TestRng::new(1), &mut out).unwrap();
     matches!(state.token(token, NOW, &mut TestRng::new(2), &mut out), InitiatorStep::Done(_))
 }
 
 fn initiator() -> Initiator {
     let mint = Mint::default();
     let ccache = mint.ccache(&[mint.ticket()]);
-    Initiator::from_ccache(&ccache, &mint.service, InitiatorPolicy::default(), NOW).unwrap()
+    Initiator::from_ccache(&ccache, &mint.service, countersign_testkit::pair::initiator_policy(|_| {}), NOW)
+        .unwrap()
 }
 
 #[test]

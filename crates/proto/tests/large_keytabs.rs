@@ -50,7 +50,7 @@ fn the_highest_versions_are_tried_first_among_keys_of_other_versions() {
             for kvno in [13, 20] {
                 let request = request(kvno, claimed.clone(), written);
                 let (context, _) = service(rising()).offer(&request.token()).accepted();
-                assert_eq!(context.facts().kvno, Some(kvno));
+                assert_eq!(context.facts().kerberos().unwrap().kvno, Some(kvno));
             }
             service(rising()).offer(&request(12, claimed.clone(), written).token()).refused();
         }
@@ -77,7 +77,7 @@ fn a_key_that_many_names_share_is_tried_once() {
     for written in [None, Some(2), Some(77)] {
         let request = request(2, http("alias"), written);
         let (context, _) = service(entries.clone()).offer(&request.token()).accepted();
-        assert_eq!(context.facts().service, http("a.example.test"));
+        assert_eq!(context.facts().kerberos().unwrap().service, http("a.example.test"));
     }
     let keys = ServiceKeys::from_keytab(&Keytab { entries }).unwrap();
     let claim = Claim { service: http("alias"), kvno: Some(2), etype: AES256 };
@@ -95,7 +95,7 @@ fn the_name_that_a_ticket_claims_is_reported_of_names_that_share_a_key() {
     let entries = vec![shared(&key, "first"), key.clone(), shared(&key, "last")];
     let request = request(2, http("a.example.test"), Some(2));
     let (context, _) = service(entries).offer(&request.token()).accepted();
-    assert_eq!(context.facts().service, http("a.example.test"));
+    assert_eq!(context.facts().kerberos().unwrap().service, http("a.example.test"));
 }
 
 #[test]

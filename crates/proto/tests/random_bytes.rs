@@ -53,11 +53,14 @@ fn offer_to_both_ends(bytes: &[u8]) {
     let mint = Mint::default();
     let acceptor = Acceptor::new(mint.service_keys(), AcceptorPolicy::default());
     let mut out = Vec::new();
-    assert!(matches!(acceptor.begin().token(bytes, NOW, &mut out), AcceptorStep::Rejected(_)));
+    assert!(matches!(
+        acceptor.begin().token(bytes, NOW, &mut TestRng::new(7), &mut out),
+        AcceptorStep::Rejected(_)
+    ));
     let ccache = mint.ccache(&[mint.ticket()]);
-    let policy = InitiatorPolicy::default();
+    let policy = countersign_testkit::pair::initiator_policy(|_| {});
     let initiator = Initiator::from_ccache(&ccache, &mint.service, policy, NOW).unwrap();
-    let state = initiator.begin(NOW, &mut TestRng::new(1), &mut out);
+    let state = initiator.begin(NOW, &mut TestRng::new(1), &mut out).unwrap();
     let step = state.token(bytes, NOW, &mut TestRng::new(2), &mut out);
     assert!(!matches!(step, InitiatorStep::Done(_)));
 }

@@ -20,14 +20,14 @@ fn ccache() -> Ccache {
 
 fn select(ccache: &Ccache, realm: &str) -> Result<Initiator, Refusal> {
     let service = Principal::new(realm, &["HTTP", "a.example.test"]);
-    Initiator::from_ccache(ccache, &service, InitiatorPolicy::default(), NOW)
+    Initiator::from_ccache(ccache, &service, countersign_testkit::pair::initiator_policy(|_| {}), NOW)
 }
 
 #[test]
 fn a_ticket_kept_without_a_realm_is_found_by_the_realm_that_it_names() {
     for realm in ["EXAMPLE.TEST", ""] {
         let initiator = select(&ccache(), realm).unwrap();
-        assert_eq!(initiator.ticket().service, Mint::default().service, "asked for in {realm:?}");
+        assert_eq!(initiator.ticket().unwrap().service, Mint::default().service, "asked for in {realm:?}");
     }
     let refusal = select(&ccache(), "OTHER.TEST").err().unwrap();
     assert_eq!(refusal.code(), code::TICKET_FOR_SERVICE_ABSENT);
@@ -37,12 +37,12 @@ fn a_ticket_kept_without_a_realm_is_found_by_the_realm_that_it_names() {
 #[test]
 fn a_context_from_such_a_ticket_names_the_service_whole() {
     let (mut request, mut rng) = (Vec::new(), TestRng::new(1));
-    let state = select(&ccache(), "").unwrap().begin(NOW, &mut rng, &mut request);
+    let state = select(&ccache(), "").unwrap().begin(NOW, &mut rng, &mut request).unwrap();
     let (_, reply) = Service::new(&Mint::default(), AcceptorPolicy::default()).offer(&request).accepted();
     let InitiatorStep::Done(context) = state.token(&reply, NOW, &mut rng, &mut Vec::new()) else {
         unreachable!("the reply is right")
     };
-    assert_eq!(context.facts().service, Mint::default().service);
+    assert_eq!(context.facts().kerberos().unwrap().service, Mint::default().service);
 }
 
 #[test]

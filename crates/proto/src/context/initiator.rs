@@ -71,6 +71,12 @@ impl Initiator {
         Err(Refusal::new(code::NTLM_OFF, saw, "a policy of this client that does not allow NTLM"))
     }
 
+    /// The ticket that will be presented, if there is one.
+    #[must_use]
+    pub fn ticket(&self) -> Option<&ServiceTicket> {
+        self.kerberos.as_ref().map(|credential| &credential.ticket)
+    }
+
     /// The service that is to be reached.
     #[must_use]
     pub fn service(&self) -> &Principal {
