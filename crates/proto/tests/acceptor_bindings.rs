@@ -33,7 +33,7 @@ fn request(bound_to: Option<&str>, asserted: bool) -> ApReq {
 }
 
 fn accepts(service: &mut Service, request: &ApReq) -> BindingsState {
-    service.offer(&request.token()).accepted().0.facts().kerberos().unwrap().bindings
+    service.offer(&request.token()).accepted().0.facts().bindings()
 }
 
 fn refuses(mut service: Service, request: &ApReq, code: Code) {

@@ -11,7 +11,7 @@ use countersign_proto::context::{Acceptor, AcceptorStep, Initiator, InitiatorSte
 use countersign_proto::krb5::acceptor::krb_error;
 use countersign_proto::krb5::facts::Facts;
 use countersign_proto::krb5::replay::ReplayVerdict;
-use countersign_proto::policy::{AcceptorPolicy, InitiatorPolicy};
+use countersign_proto::policy::AcceptorPolicy;
 use countersign_testkit::TestRng;
 use countersign_testkit::mint::{Mint, NOW};
 use std::collections::BTreeSet;

@@ -323,5 +323,5 @@ fn whatever_the_programs_reason_is_the_client_is_told_a_generic_error() {
     };
     let deadline = Refusal::new(code::HANDSHAKE_DEADLINE, "11 s", "a deadline of 10 s");
     assert!(matches!(authorize.refuse(deadline, NOW, &mut out), AcceptorStep::Rejected(_)));
-    assert_eq!(countersign_testkit::pair::told(&out).error_code, 60);
+    assert_eq!(told(&out).error_code, 60);
 }

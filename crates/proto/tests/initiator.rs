@@ -28,7 +28,7 @@ fn initiator_with(mint: &Mint, policy: InitiatorPolicy) -> Initiator {
 }
 
 fn initiator() -> Initiator {
-    initiator_with(&Mint::default(), countersign_testkit::pair::initiator_policy(|_| {}))
+    initiator_with(&Mint::default(), initiator_policy(|_| {}))
 }
 
 fn begin(initiator: &Initiator, now: Timestamp) -> (AwaitReply, Vec<u8>) {

@@ -6,7 +6,6 @@ use countersign_proto::context::Initiator;
 use countersign_proto::crypto::Etype;
 use countersign_proto::error::{Refusal, code};
 use countersign_proto::krb5::msg::principal::Principal;
-use countersign_proto::policy::InitiatorPolicy;
 use countersign_proto::secret::Secret;
 use countersign_proto::time::Timestamp;
 use countersign_testkit::TestRng;
@@ -14,12 +13,7 @@ use countersign_testkit::mint::{Mint, NOW, Ticket, ccache_bytes};
 use countersign_testkit::pair::{Service, initiator_policy};
 
 fn select(ccache: &Ccache) -> Result<Initiator, Refusal> {
-    Initiator::from_ccache(
-        ccache,
-        &Mint::default().service,
-        countersign_testkit::pair::initiator_policy(|_| {}),
-        NOW,
-    )
+    Initiator::from_ccache(ccache, &Mint::default().service, initiator_policy(|_| {}), NOW)
 }
 
 fn refused(ccache: &Ccache) -> Refusal {
@@ -66,9 +60,7 @@ fn a_service_named_without_a_realm_is_found_in_any() {
     let mint = Mint::default();
     let service = Principal { realm: Vec::new(), ..mint.service.clone() };
     let ccache = mint.ccache(&[mint.ticket()]);
-    let initiator =
-        Initiator::from_ccache(&ccache, &service, countersign_testkit::pair::initiator_policy(|_| {}), NOW)
-            .unwrap();
+    let initiator = Initiator::from_ccache(&ccache, &service, initiator_policy(|_| {}), NOW).unwrap();
     assert_eq!(initiator.ticket().unwrap().service, mint.service);
 }
 
@@ -89,14 +81,7 @@ fn a_ticket_is_no_longer_good_at_its_very_end() {
     let mut ticket = mint.ticket();
     ticket.endtime = mint.now;
     let ccache = mint.ccache(&[ticket]);
-    let at = |now| {
-        Initiator::from_ccache(
-            &ccache,
-            &mint.service,
-            countersign_testkit::pair::initiator_policy(|_| {}),
-            now,
-        )
-    };
+    let at = |now| Initiator::from_ccache(&ccache, &mint.service, initiator_policy(|_| {}), now);
     assert_eq!(at(mint.now).err().unwrap().code(), code::CACHED_TICKET_EXPIRED);
     assert!(at(mint.now.shifted(-1)).is_ok());
 }

@@ -20,7 +20,7 @@ use countersign_proto::krb5::msg::principal::Principal;
 use countersign_proto::krb5::msg::ticket::{EncTicketPart, Ticket};
 use countersign_proto::krb5::per_message::{Confidentiality, Protection, Role, SequenceMode};
 use countersign_proto::krb5::transited;
-use countersign_proto::policy::{AcceptorPolicy, Capaths, InitiatorPolicy};
+use countersign_proto::policy::{AcceptorPolicy, Capaths};
 use countersign_testkit::TestRng;
 use countersign_testkit::mint::{Mint, NOW, authorization_data, ccache_bytes, keytab_bytes};
 use proptest::prelude::*;

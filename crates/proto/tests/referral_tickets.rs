@@ -5,7 +5,7 @@ use countersign_proto::ccache::Ccache;
 use countersign_proto::context::{Initiator, InitiatorStep};
 use countersign_proto::error::{Refusal, code};
 use countersign_proto::krb5::msg::principal::Principal;
-use countersign_proto::policy::{AcceptorPolicy, InitiatorPolicy};
+use countersign_proto::policy::AcceptorPolicy;
 use countersign_testkit::TestRng;
 use countersign_testkit::mint::{Mint, NOW, ccache_bytes};
 use countersign_testkit::pair::Service;
