@@ -2,14 +2,19 @@
 
 use crate::args::{ConnectArguments, Framing};
 use crate::{report, sources};
+use countersign::accounts::AccountName;
+use countersign::proto::context::Facts;
 use countersign::proto::context::Initiator;
 use countersign::proto::error::{Refusal, code};
 use countersign::proto::krb5::msg::principal::Principal;
+use countersign::proto::ntlm::initiator::Credential;
+use countersign::proto::ntlm::nt_hash;
 use countersign::proto::policy::InitiatorPolicy;
 use countersign::proto::time::Timestamp;
 use countersign::tokio::{Receiving, Sending, Session, connect};
 use countersign::{Client, ClientConfig, DEFAULT_MAX_MESSAGE, files};
 use std::io::{self, Write};
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -44,24 +49,66 @@ fn client(arguments: &ConnectArguments) -> Result<Client, Refusal> {
     policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
     policy.negotiate = !arguments.no_negotiate;
     policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
-    let ccache = files::ccache(&sources::ccache(arguments.ccache.as_deref())?)?;
-    let now = Timestamp::from_system(SystemTime::now());
+    let password = ntlm_credential(arguments)?;
+    if password.is_some() {
+        policy.dangerous().allow_ntlm();
+    }
     Ok(Client::new(ClientConfig {
-        initiator: Initiator::from_ccache(&ccache, &service, policy, now)?,
+        initiator: initiator(arguments, service, policy, password)?,
         handshake_deadline: Duration::from_secs(arguments.handshake_deadline),
         max_message: DEFAULT_MAX_MESSAGE,
     }))
+}
+
+/// What the client proves itself with: a ticket if there is one, and a password for NTLM if that is allowed.
+fn initiator(
+    arguments: &ConnectArguments,
+    service: Principal,
+    policy: InitiatorPolicy,
+    password: Option<Credential>,
+) -> Result<Initiator, Refusal> {
+    let now = Timestamp::from_system(SystemTime::now());
+    let by_ticket = sources::ccache(arguments.ccache.as_deref())
+        .and_then(|path| files::ccache(&path))
+        .and_then(|ccache| Initiator::from_ccache(&ccache, &service, policy.clone(), now));
+    match (by_ticket, password) {
+        (Ok(initiator), None) => Ok(initiator),
+        (Ok(initiator), Some(password)) => initiator.with_ntlm(password),
+        (Err(refusal), None) => Err(refusal),
+        (Err(refusal), Some(password)) => {
+            report::line(&format!("no Kerberos: {refusal}"));
+            Initiator::by_ntlm(service, password, policy)
+        }
+    }
+}
+
+fn ntlm_credential(arguments: &ConnectArguments) -> Result<Option<Credential>, Refusal> {
+    let (Some(user), Some(file), true) = (&arguments.user, &arguments.password_file, arguments.allow_ntlm)
+    else {
+        return Ok(None);
+    };
+    let AccountName { domain, user } = AccountName::parse(user)?;
+    Ok(Some(Credential { user, domain, nt_hash: nt_hash(&sources::password(file)?) }))
 }
 
 async fn converse(arguments: &ConnectArguments, client: &Client) -> Result<(), Refusal> {
     let deadline = Duration::from_secs(arguments.handshake_deadline);
     let socket = reach(&arguments.address, deadline).await?;
     let mut session = connect(client, socket).await.map_err(|failure| failure.refusal)?;
-    let facts = session.facts();
-    report::line(&format!("authenticated {} by kerberos {}", facts.service, facts.message_etype));
+    report::line(&outcome(session.facts(), client));
     match &arguments.message {
         Some(text) => one_message(&mut session, text).await,
         None => standard_streams(session, arguments.allow_unmarked_end).await,
+    }
+}
+
+/// The one line that says what was proved.
+fn outcome(facts: &Facts, client: &Client) -> String {
+    match facts.service() {
+        Some(service) if facts.mutual() => {
+            format!("authenticated {service} by kerberos {}", facts.protection())
+        }
+        _ => format!("NOT mutually authenticated: {} by ntlm", client.service()),
     }
 }
 
@@ -94,7 +141,19 @@ async fn one_message(session: &mut Session<TcpStream>, text: &str) -> Result<(),
 /// Sends standard input and prints what comes, both at once, until both have ended.
 async fn standard_streams(session: Session<TcpStream>, allow_unmarked_end: bool) -> Result<(), Refusal> {
     let (sending, receiving) = session.into_split();
-    tokio::try_join!(send_input(sending), print_messages(receiving, allow_unmarked_end)).map(|_| ())
+    let mut sent = pin!(send_input(sending));
+    let mut printed = pin!(print_messages(receiving, allow_unmarked_end));
+    tokio::select! {
+        ended = &mut sent => {
+            // What has come is printed even if nothing can be sent any more.
+            let printed = printed.await;
+            ended.and(printed)
+        }
+        ended = &mut printed => {
+            ended?;
+            sent.await
+        }
+    }
 }
 
 async fn send_input(mut sending: Sending<TcpStream>) -> Result<(), Refusal> {

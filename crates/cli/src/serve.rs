@@ -2,12 +2,14 @@
 
 use crate::args::{Framing, ServeArguments};
 use crate::{descriptors, report, sources};
+use countersign::accounts::{AccountFile, Accounts, Winbind};
 use countersign::audit::{AuditFile, Record};
 use countersign::limits::HandshakeLimits;
 use countersign::proto::context::Acceptor;
+use countersign::proto::context::Facts;
 use countersign::proto::error::{Fault, Refusal, code};
-use countersign::proto::krb5::facts::Facts;
-use countersign::proto::policy::AcceptorPolicy;
+use countersign::proto::krb5::keys::ServiceKeys;
+use countersign::proto::policy::{AcceptorPolicy, NtlmService};
 use countersign::tokio::{Receiving, Sending, accept};
 use countersign::{Service, ServiceConfig, files};
 use std::io::{self, Write};
@@ -38,9 +40,8 @@ impl Server {
         // The one framing there is so far; a second will make its codec here.
         let Framing::Dword = arguments.framing;
         let policy = policy(arguments)?;
-        let keytab = sources::keytab(arguments.keytab.as_deref())?;
-        let keys = files::service_keys(&keytab)?;
-        let mut config = ServiceConfig::new(Acceptor::new(keys, policy));
+        let mut config = ServiceConfig::new(Acceptor::new(keys(arguments)?, policy));
+        config.accounts = accounts(arguments)?;
         config.limits = limits;
         config.handshake_deadline = Duration::from_secs(arguments.handshake_deadline);
         config.max_message = usize::try_from(arguments.max_message).unwrap_or(usize::MAX);
@@ -55,6 +56,25 @@ impl Server {
     }
 }
 
+/// The service's keys. A service that accepts NTLM may have none, if no keytab is named and there is none where one is
+/// looked for.
+fn keys(arguments: &ServeArguments) -> Result<ServiceKeys, Refusal> {
+    let keytab = sources::keytab(arguments.keytab.as_deref())?;
+    if arguments.allow_ntlm && arguments.keytab.is_none() && !keytab.exists() {
+        report::line(&format!("no keytab at {}: clients can log in by NTLM alone", keytab.display()));
+        return Ok(ServiceKeys::none());
+    }
+    files::service_keys(&keytab)
+}
+
+fn accounts(arguments: &ServeArguments) -> Result<Option<Box<dyn Accounts>>, Refusal> {
+    Ok(match (&arguments.ntlm_accounts, &arguments.ntlm_winbind) {
+        (Some(file), _) => Some(Box::new(AccountFile::open(file)?)),
+        (None, Some(ntlm_auth)) => Some(Box::new(Winbind::new(ntlm_auth))),
+        (None, None) => None,
+    })
+}
+
 fn policy(arguments: &ServeArguments) -> Result<AcceptorPolicy, Refusal> {
     let mut policy = AcceptorPolicy::default();
     policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
@@ -63,6 +83,10 @@ fn policy(arguments: &ServeArguments) -> Result<AcceptorPolicy, Refusal> {
     policy.require_channel_bindings = arguments.require_channel_bindings;
     for principal in &arguments.accept_principal {
         policy.accept_principals.push(sources::principal_with_realm(principal, "--accept-principal")?);
+    }
+    if arguments.allow_ntlm {
+        let accepted_spns = arguments.ntlm_spn.clone();
+        policy.dangerous().allow_ntlm(NtlmService { names: sources::target_names(), accepted_spns });
     }
     if arguments.allow_no_mutual {
         policy.dangerous().allow_no_mutual();
@@ -139,13 +163,18 @@ async fn attend(server: Arc<Server>, socket: TcpStream, peer: SocketAddr) {
     };
     let facts = session.facts().clone();
     server.record(&Record::accepted(peer, &facts, began.elapsed()));
-    report::line(&format!(
-        "{peer} accepted: {} for {} by kerberos {}",
-        facts.client, facts.service, facts.message_etype
-    ));
+    report::line(&format!("{peer} accepted: {}", who(&facts)));
     let (sending, receiving) = session.into_split();
     if let Err(refusal) = echo(sending, receiving).await {
         end_broken(&server, peer, &facts, &refusal, began.elapsed());
+    }
+}
+
+/// The client in words, with what proved it.
+fn who(facts: &Facts) -> String {
+    match facts.service() {
+        Some(service) => format!("{} for {service} by kerberos {}", facts.client(), facts.protection()),
+        None => format!("{} by ntlm, NOT mutually authenticated", facts.client()),
     }
 }
 

@@ -5,7 +5,7 @@ use countersign::proto::crypto::Etype;
 use countersign::proto::error::{Code, Refusal, code};
 use countersign::proto::gss::ChannelBindings;
 use countersign::proto::krb5::msg::principal::Principal;
-use countersign::proto::policy::DEFAULT_PERMITTED_ENCTYPES;
+use countersign::proto::policy::{DEFAULT_PERMITTED_ENCTYPES, TargetNames};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -104,6 +104,23 @@ pub(crate) fn principal_with_realm(text: &str, flag: &str) -> Result<Principal, 
     }
     Ok(principal)
 }
+
+/// What this machine calls itself towards clients of NTLM.
+pub(crate) fn target_names() -> TargetNames {
+    let uname = rustix::system::uname();
+    let dns_computer = uname.nodename().to_string_lossy().into_owned();
+    let label = dns_computer.split('.').next().unwrap_or_default();
+    let netbios_computer: String = label.chars().take(NETBIOS_NAME).collect::<String>().to_uppercase();
+    TargetNames {
+        netbios_domain: netbios_computer.clone(),
+        netbios_computer,
+        dns_computer,
+        ..TargetNames::default()
+    }
+}
+
+/// Longest NetBIOS name.
+const NETBIOS_NAME: usize = 15;
 
 /// A wrong value on the command line.
 pub(crate) fn usage(saw: String, have: impl Into<String>) -> Refusal {

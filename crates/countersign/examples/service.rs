@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Ok(session) => session,
                 Err(failure) => return eprintln!("{peer} refused: {}", failure.refusal),
             };
-            println!("{} is here", session.facts().client);
+            println!("{} is here", session.facts().client());
             while let Ok(Some(message)) = session.receive().await {
                 let reply = message.to_ascii_uppercase();
                 let Ok(()) = session.send(&reply).await else { return };

@@ -2,9 +2,9 @@
 
 use crate::ambient;
 use crate::handshake::Failure;
+use countersign_proto::context::Facts;
 use countersign_proto::crypto::etype_name;
 use countersign_proto::error::{Refusal, code};
-use countersign_proto::krb5::facts::Facts;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -88,7 +88,7 @@ impl Record {
     /// A handshake that led to a context.
     #[must_use]
     pub fn accepted(peer: SocketAddr, facts: &Facts, took: Duration) -> Self {
-        Self { mutual: facts.mutual, ..Self::new(peer, Outcome::Accepted, took) }.with_facts(facts)
+        Self { mutual: facts.mutual(), ..Self::new(peer, Outcome::Accepted, took) }.with_facts(facts)
     }
 
     /// A handshake that did not.
@@ -99,14 +99,14 @@ impl Record {
             Some(facts) => record.with_facts(facts),
             None => record,
         };
-        Self { claimed_service: failure.claimed_service.as_ref().map(ToString::to_string), ..record }
+        Self { claimed_service: failure.claimed_service.clone(), ..record }
     }
 
     /// A context in which a message was refused.
     #[must_use]
     pub fn broken(peer: SocketAddr, facts: &Facts, refusal: &Refusal, took: Duration) -> Self {
         let record = Self::new(peer, Outcome::Broken, took).with_facts(facts).with_refusal(refusal);
-        Self { mutual: facts.mutual, ..record }
+        Self { mutual: facts.mutual(), ..record }
     }
 
     fn new(peer: SocketAddr, outcome: Outcome, took: Duration) -> Self {
@@ -133,21 +133,27 @@ impl Record {
     }
 
     fn with_facts(self, facts: &Facts) -> Self {
-        Self {
-            client: Some(facts.client.to_string()),
-            service: Some(facts.service.to_string()),
-            claimed_service: Some(facts.claimed_service.to_string()),
-            mech: Some("kerberos"),
-            etypes: Some(Etypes {
-                ticket: etype_name(facts.ticket_etype),
-                session: facts.session_etype.name().into(),
-                message: facts.message_etype.name().into(),
-            }),
-            kvno: facts.kvno,
-            flags: Some(facts.flags.to_string()),
-            bindings: Some(facts.bindings.to_string()),
-            waivers: facts.waivers.iter().map(ToString::to_string).collect(),
+        let record = Self {
+            client: Some(facts.client()),
+            service: facts.service(),
+            claimed_service: facts.claimed_service(),
+            bindings: Some(facts.bindings().to_string()),
+            waivers: facts.waivers().iter().map(ToString::to_string).collect(),
             ..self
+        };
+        match facts {
+            Facts::Ntlm { .. } => Self { mech: Some("ntlm"), ..record },
+            Facts::Kerberos(facts) => Self {
+                mech: Some("kerberos"),
+                etypes: Some(Etypes {
+                    ticket: etype_name(facts.ticket_etype),
+                    session: facts.session_etype.name().into(),
+                    message: facts.message_etype.name().into(),
+                }),
+                kvno: facts.kvno,
+                flags: Some(facts.flags.to_string()),
+                ..record
+            },
         }
     }
 

@@ -51,6 +51,12 @@ impl Client {
         }))
     }
 
+    /// The service that is to be reached.
+    #[must_use]
+    pub fn service(&self) -> &Principal {
+        self.config.initiator.service()
+    }
+
     pub(crate) fn initiator(&self) -> &Initiator {
         &self.config.initiator
     }

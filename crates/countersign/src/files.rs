@@ -137,7 +137,7 @@ fn unreadable(path: &Path, kind: &str, code: Code, error: &io::Error) -> Refusal
 }
 
 /// All of a file of at most [`MAX_FILE`] bytes.
-fn contents(file: File) -> io::Result<Secret> {
+pub(crate) fn contents(file: File) -> io::Result<Secret> {
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());

@@ -4,6 +4,7 @@
 //! The protocols are in [`countersign_proto`], which touches no socket; here are the sockets. A [`Service`] accepts and a
 //! [`Client`] connects, over [`tokio`] or [`blocking`] streams, with one engine under both.
 
+pub mod accounts;
 pub mod audit;
 pub mod blocking;
 pub mod client;

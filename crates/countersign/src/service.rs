@@ -1,13 +1,14 @@
 //! A service: its keys and policy, what it remembers, whom it lets in, and what bounds it.
 
+use crate::accounts::Accounts;
 use crate::ambient;
 use crate::files;
 use crate::limits::{Admission, HandshakeLimits};
 use crate::replay::{MemoryReplayStore, ReplayStore};
 use crate::session::DEFAULT_MAX_MESSAGE;
 use countersign_proto::context::Acceptor;
+use countersign_proto::context::Facts;
 use countersign_proto::error::Refusal;
-use countersign_proto::krb5::facts::Facts;
 use countersign_proto::policy::AcceptorPolicy;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +36,9 @@ pub struct ServiceConfig {
     pub handshake_deadline: Duration,
     /// Longest plaintext of one message, in bytes.
     pub max_message: usize,
+    /// Who knows NTLM passwords. Asked only where the acceptor's policy allows NTLM; without one every client of NTLM is
+    /// refused.
+    pub accounts: Option<Box<dyn Accounts>>,
     /// Says who may come in.
     pub authorize: Box<Authorizer>,
 }
@@ -51,6 +55,7 @@ impl ServiceConfig {
             limits: HandshakeLimits::default(),
             handshake_deadline: DEFAULT_HANDSHAKE_DEADLINE,
             max_message: DEFAULT_MAX_MESSAGE,
+            accounts: None,
             authorize: Box::new(|_| Ok(())),
         }
     }
@@ -89,6 +94,10 @@ impl Service {
 
     pub(crate) fn replay_store(&self) -> &dyn ReplayStore {
         &*self.0.config.replay
+    }
+
+    pub(crate) fn accounts(&self) -> Option<&dyn Accounts> {
+        self.0.config.accounts.as_deref()
     }
 
     pub(crate) fn authorize(&self, facts: &Facts) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@
 //! let (socket, peer) = listener.accept().await?;
 //! let accepted = countersign::tokio::accept(&service, socket, peer.ip()).await;
 //! let mut session = accepted.map_err(|failure| failure.refusal)?;
-//! println!("{} is here", session.facts().client);
+//! println!("{} is here", session.facts().client());
 //! while let Some(message) = session.receive().await? {
 //!     let reply = message.to_ascii_uppercase();
 //!     session.send(&reply).await?;
@@ -19,14 +19,15 @@
 
 use crate::client::Client;
 use crate::handshake::{
-    AcceptorMachine, Agreed, Failed, Failure, Handshake, LINGER, LINGER_BYTES, Machine, late, network,
+    AcceptorMachine, Agreed, Failed, Failure, Handshake, LINGER, LINGER_BYTES, Machine, Question as _, late,
+    network,
 };
 use crate::service::Service;
 use crate::session::{self, Inbound, Outbound};
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use ::tokio::time::timeout;
+use countersign_proto::context::Facts;
 use countersign_proto::error::Refusal;
-use countersign_proto::krb5::facts::Facts;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -106,6 +107,10 @@ where
         }
         let count = stream.read(handshake.space()).await?;
         handshake.received(count);
+        while let Some(question) = handshake.question() {
+            let verdict = question.ask().await;
+            handshake.answered(verdict);
+        }
     }
     if handshake.is_agreed() { send_output(handshake, stream).await } else { Ok(()) }
 }

@@ -238,7 +238,7 @@ fn the_halves_of_a_blocking_session_work_in_two_threads() {
     let message = |number: usize| vec![number as u8; 10_000];
     let (mut serving, connecting) = blocking_sessions(tcp());
     let (mut sending, mut receiving) = connecting.into_split().unwrap();
-    assert_eq!(sending.facts().service, receiving.facts().service);
+    assert_eq!(sending.facts().service(), receiving.facts().service());
     assert!(receiving.peer_confirmed());
     thread::scope(|scope| {
         // It reads nothing before it has sent all, which is more than the sockets hold.

@@ -1,15 +1,13 @@
 use super::{Accounts, Answer};
+use crate::files;
 use countersign_proto::error::{Refusal, code};
 use countersign_proto::ntlm::accounts::{Identity, Verdict, VerifyRequest};
 use countersign_proto::ntlm::{NtHash, nt_hash};
 use countersign_proto::secret::Secret;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
-
-/// Largest file that is read, in bytes: about 200,000 accounts.
-const MAX_FILE: u64 = 16 << 20;
 
 /// An account's name. Letter case does not count, as on Windows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,7 +46,11 @@ impl AccountName {
 /// `DOMAIN\user`, or `user`.
 impl fmt::Display for AccountName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.domain.is_empty() { f.write_str(&self.user) } else { write!(f, "{}\\{}", self.domain, self.user) }
+        if self.domain.is_empty() {
+            f.write_str(&self.user)
+        } else {
+            write!(f, "{}\\{}", self.domain, self.user)
+        }
     }
 }
 
@@ -80,7 +82,11 @@ impl AccountFile {
             }
             accounts.push(account(line).ok_or_else(|| {
                 let saw = format!("accounts file {} line {}", path.display(), index.saturating_add(1));
-                Refusal::new(code::NTLM_ACCOUNTS_UNREADABLE, saw, "the form DOMAIN\\user:HASH, HASH being 32 hex digits")
+                Refusal::new(
+                    code::NTLM_ACCOUNTS_UNREADABLE,
+                    saw,
+                    "the form DOMAIN\\user:HASH, HASH being 32 hex digits",
+                )
             })?);
         }
         Ok(Self { accounts, nobody: nt_hash("") })
@@ -96,7 +102,8 @@ impl AccountFile {
         // Room for all of it at once: a buffer that grows leaves copies of hashes behind.
         let mut new = Secret::new(Vec::with_capacity(old.len().saturating_add(1_024)));
         for line in old.expose().split_inclusive(|byte| *byte == b'\n') {
-            let replaced = account(line.trim_ascii()).is_some_and(|account| same_account(&account.name, name));
+            let replaced =
+                account(line.trim_ascii()).is_some_and(|account| same_account(&account.name, name));
             if !replaced {
                 new.expose_mut().extend_from_slice(line);
             }
@@ -154,13 +161,10 @@ fn unreadable(path: &Path, error: &io::Error) -> Refusal {
 
 fn read_private(path: &Path) -> Result<Secret, Refusal> {
     let failed = |error: io::Error| unreadable(path, &error);
-    let mut file = File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     refuse_open_mode(path, &metadata)?;
-    let room = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0).saturating_add(1);
-    let mut bytes = Secret::new(Vec::with_capacity(room));
-    file.by_ref().take(MAX_FILE).read_to_end(bytes.expose_mut()).map_err(failed)?;
-    Ok(bytes)
+    files::contents(file).map_err(failed)
 }
 
 #[cfg(unix)]

@@ -6,7 +6,7 @@
 //! let socket = std::net::TcpStream::connect("a.example.test:2000")?;
 //! let mut session = countersign::blocking::connect(&client, socket).map_err(|failure| failure.refusal)?;
 //! session.send(b"hello")?;
-//! println!("{} is at the other end", session.facts().service);
+//! println!("{} is at the other end", session.facts().service());
 //! println!("it says {:?}", session.receive()?);
 //! # Ok(())
 //! # }
@@ -14,13 +14,15 @@
 
 mod session;
 mod transport;
+mod wait;
 
 pub use session::{Closer, Receiving, Sending, Session};
 pub use transport::Transport;
 
 use crate::client::Client;
 use crate::handshake::{
-    AcceptorMachine, Failed, Failure, Handshake, LINGER, LINGER_BYTES, Machine, bare, late, network,
+    AcceptorMachine, Failed, Failure, Handshake, LINGER, LINGER_BYTES, Machine, Question as _, bare, late,
+    network,
 };
 use crate::service::Service;
 use countersign_proto::error::Refusal;
@@ -91,6 +93,12 @@ fn drive<M: Machine, S: Transport>(
             return Err(evicted);
         }
         handshake.received(count);
+        while let Some(question) = handshake.question() {
+            let Some(verdict) = wait::until(timed.until(), question.ask()) else {
+                return Err(late(deadline));
+            };
+            handshake.answered(verdict);
+        }
     }
     if !handshake.is_agreed() {
         return Ok(());

@@ -1,8 +1,8 @@
 use super::transport::{Timed, Transport, is_timeout};
 use crate::handshake::{Agreed, Failure, network};
 use crate::session::{self, Inbound, Outbound, failed, timed_out};
+use countersign_proto::context::Facts;
 use countersign_proto::error::Refusal;
-use countersign_proto::krb5::facts::Facts;
 use std::io;
 use std::net::Shutdown;
 use std::sync::{Arc, Weak};

@@ -61,6 +61,11 @@ impl<'s, S: Transport> Timed<'s, S> {
         Self { stream, until: limit.and_then(|limit| Instant::now().checked_add(limit)) }
     }
 
+    /// When everything must have ended.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
     /// Reads once.
     pub(super) fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         retried(|| {

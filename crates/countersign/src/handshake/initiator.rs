@@ -1,8 +1,11 @@
-use super::{Failure, Handshake, Machine, Step, append_frame};
+use super::{Failure, Handshake, Machine, Question, Step, append_frame};
+use crate::accounts::Answer;
 use crate::ambient;
 use countersign_proto::context::{AwaitReply, Initiator, InitiatorStep, Rejected};
 use countersign_proto::error::Refusal;
 use countersign_proto::krb5::msg::principal::Principal;
+use countersign_proto::ntlm::accounts::Verdict;
+use std::convert::Infallible;
 
 /// The initiator's side.
 pub(crate) struct InitiatorMachine {
@@ -13,10 +16,11 @@ pub(crate) struct InitiatorMachine {
 impl Handshake<InitiatorMachine> {
     /// A handshake that begins with our token.
     pub(crate) fn begin(initiator: &Initiator) -> Result<Self, Failure> {
-        let service = initiator.ticket().service.clone();
+        let service = initiator.service().clone();
         let mut output = Vec::new();
         let (state, framed) =
             append_frame(&mut output, |out| initiator.begin(ambient::now(), &mut ambient::rng(), out));
+        let state = state.map_err(|refusal| failure(refusal, service.clone()))?;
         if let Err(error) = framed {
             return Err(failure(error.into(), service));
         }
@@ -26,7 +30,24 @@ impl Handshake<InitiatorMachine> {
     }
 }
 
+/// An initiator has nothing to ask.
+impl Question<InitiatorMachine> for Infallible {
+    fn ask(&self) -> Answer<'_> {
+        match *self {}
+    }
+
+    fn answered(self, _: Verdict, _: &mut Vec<u8>) -> Step<InitiatorMachine> {
+        match self {}
+    }
+
+    fn abandon(self, _: Refusal) -> Failure {
+        match self {}
+    }
+}
+
 impl Machine for InitiatorMachine {
+    type Question = Infallible;
+
     fn token(self, token: &[u8], out: &mut Vec<u8>) -> Step<Self> {
         let Self { service, state } = self;
         match state.token(token, ambient::now(), &mut ambient::rng(), out) {
@@ -47,5 +68,5 @@ impl Machine for InitiatorMachine {
 }
 
 fn failure(refusal: Refusal, service: Principal) -> Failure {
-    Box::new(Rejected { refusal, claimed_service: Some(service), facts: None })
+    Box::new(Rejected { refusal, claimed_service: Some(service.to_string()), facts: None })
 }

@@ -5,10 +5,12 @@ mod initiator;
 
 pub(crate) use acceptor::AcceptorMachine;
 
+use crate::accounts::Answer;
 use crate::framing::dword::{self, FrameReader, HEADER_LEN};
 use crate::framing::{FrameError, HANDSHAKE_LIMIT};
 use countersign_proto::context::{Rejected, SecurityContext};
 use countersign_proto::error::{Code, Explain, Refusal, code};
+use countersign_proto::ntlm::accounts::Verdict;
 use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
@@ -23,6 +25,9 @@ pub(crate) const LINGER_BYTES: usize = 65_536;
 
 /// One role's side of a handshake: a token in, a token out.
 pub(crate) trait Machine: Sized {
+    /// What this role may have to ask.
+    type Question: Question<Self>;
+
     /// Takes the peer's token, and appends what answers it to `out`.
     fn token(self, token: &[u8], out: &mut Vec<u8>) -> Step<Self>;
     /// Ends because the peer closed the connection instead of sending a token.
@@ -31,9 +36,20 @@ pub(crate) trait Machine: Sized {
     fn abandon(self, cause: Refusal) -> Failure;
 }
 
+/// A question that only the outside can answer, and that may take time: whether an NTLM proof is right.
+pub(crate) trait Question<M: Machine>: Sized {
+    /// Asks it.
+    fn ask(&self) -> Answer<'_>;
+    /// Takes the answer, and appends what follows for the peer to `out`.
+    fn answered(self, verdict: Verdict, out: &mut Vec<u8>) -> Step<M>;
+    /// Ends because no answer came.
+    fn abandon(self, cause: Refusal) -> Failure;
+}
+
 /// What a token led to.
-pub(crate) enum Step<M> {
+pub(crate) enum Step<M: Machine> {
     Await(M),
+    Ask(M::Question),
     Done(Box<SecurityContext>),
     Failed(Failure),
 }
@@ -42,14 +58,15 @@ pub(crate) enum Step<M> {
 /// output and reads; once it has [agreed](Self::is_agreed) the driver sends the output; then it
 /// [concludes](Self::conclude). It stays whole while the driver waits, so that whatever ends the wait finds in it what is
 /// known by then.
-pub(crate) struct Handshake<M> {
+pub(crate) struct Handshake<M: Machine> {
     state: State<M>,
     reader: FrameReader,
     output: Vec<u8>,
 }
 
-enum State<M> {
+enum State<M: Machine> {
     Open(M),
+    Asking(M::Question),
     Agreed(Box<SecurityContext>),
     Failed(Failure),
     /// Only while a token is worked on.
@@ -101,14 +118,39 @@ impl<M: Machine> Handshake<M> {
         self.reader.want()
     }
 
+    /// What must be asked before anything else happens.
+    pub(crate) fn question(&self) -> Option<&M::Question> {
+        match &self.state {
+            State::Asking(question) => Some(question),
+            _ => None,
+        }
+    }
+
+    /// Takes the answer to [`Self::question`].
+    pub(crate) fn answered(&mut self, verdict: Verdict) {
+        match std::mem::replace(&mut self.state, State::Stepping) {
+            State::Asking(question) => {
+                let (step, framed) = append_frame(&mut self.output, |out| question.answered(verdict, out));
+                self.state = next(step, framed);
+                self.work(false);
+            }
+            other => self.state = other,
+        }
+    }
+
     /// Takes the first `count` bytes of [`Self::space`] as what the peer sent; 0 says that it closed the connection.
     pub(crate) fn received(&mut self, count: usize) {
         self.reader.filled(count);
+        self.work(count == 0);
+    }
+
+    /// Works on the tokens that are there.
+    fn work(&mut self, closed_by_peer: bool) {
         while self.is_open() {
             let State::Open(machine) = std::mem::replace(&mut self.state, State::Stepping) else { return };
             self.state = match self.reader.next_frame() {
                 Ok(Some(token)) => step(machine, token, &mut self.output),
-                Ok(None) if count == 0 => State::Failed(closed(machine, &self.reader)),
+                Ok(None) if closed_by_peer => State::Failed(closed(machine, &self.reader)),
                 Ok(None) => {
                     self.state = State::Open(machine);
                     return;
@@ -127,8 +169,9 @@ impl<M: Machine> Handshake<M> {
             (State::Agreed(context), Err(cause)) => given_up(known(&context, cause)),
             (State::Failed(failure), _) => Err(Failed { failure, last_words: Some(self.output) }),
             (State::Open(machine), Err(cause)) => given_up(machine.abandon(cause)),
+            (State::Asking(question), Err(cause)) => given_up(question.abandon(cause)),
             (State::Stepping, Err(cause)) => given_up(bare(cause)),
-            (State::Open(_) | State::Stepping, Ok(())) => given_up(bare(Refusal::new(
+            (State::Open(_) | State::Asking(_) | State::Stepping, Ok(())) => given_up(bare(Refusal::new(
                 code::STATE_MISUSED,
                 "a handshake left half-way",
                 "its end to wait for",
@@ -147,9 +190,15 @@ impl Agreed {
 /// Hands a token to the machine; what it answers is framed and appended to `output`.
 fn step<M: Machine>(machine: M, token: &[u8], output: &mut Vec<u8>) -> State<M> {
     let (step, framed) = append_frame(output, |out| machine.token(token, out));
+    next(step, framed)
+}
+
+fn next<M: Machine>(step: Step<M>, framed: Result<(), OwnTokenTooLong>) -> State<M> {
     match (step, framed) {
         (Step::Await(machine), Ok(())) => State::Open(machine),
         (Step::Await(machine), Err(error)) => State::Failed(machine.abandon(error.into())),
+        (Step::Ask(question), Ok(())) => State::Asking(question),
+        (Step::Ask(question), Err(error)) => State::Failed(question.abandon(error.into())),
         (Step::Done(context), Ok(())) => State::Agreed(context),
         (Step::Done(context), Err(error)) => State::Failed(known(&context, error.into())),
         // Its cause counts, whether or not the peer can be told.
@@ -167,7 +216,7 @@ fn closed<M: Machine>(machine: M, reader: &FrameReader) -> Failure {
 /// A failure about whose peer all is known that a context knows.
 fn known(context: &SecurityContext, refusal: Refusal) -> Failure {
     let facts = context.facts().clone();
-    Box::new(Rejected { refusal, claimed_service: Some(facts.claimed_service.clone()), facts: Some(facts) })
+    Box::new(Rejected { refusal, claimed_service: facts.claimed_service(), facts: Some(facts) })
 }
 
 /// A failure about whose peer nothing is known.

@@ -2,7 +2,7 @@ use super::failed;
 use crate::framing::data_limit;
 use crate::framing::dword::FrameReader;
 use countersign_proto::error::{Code, Explain, Refusal, code};
-use countersign_proto::krb5::per_message::Receiver;
+use countersign_proto::protection::Receiver;
 use std::borrow::Cow;
 use std::io;
 

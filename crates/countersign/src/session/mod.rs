@@ -7,9 +7,9 @@ pub(crate) use inbound::Inbound;
 pub(crate) use outbound::Outbound;
 
 use crate::handshake::Agreed;
+use countersign_proto::context::Facts;
 use countersign_proto::context::PeerProof;
 use countersign_proto::error::{Refusal, code};
-use countersign_proto::krb5::facts::Facts;
 use std::io;
 use std::time::Duration;
 

@@ -3,7 +3,8 @@ use crate::ambient;
 use crate::framing::data_limit;
 use crate::framing::dword::{self, HEADER_LEN};
 use countersign_proto::error::{Refusal, code};
-use countersign_proto::krb5::per_message::{Confidentiality, Sender};
+use countersign_proto::krb5::per_message::Confidentiality;
+use countersign_proto::protection::Sender;
 use std::io;
 use std::time::Duration;
 

@@ -173,7 +173,7 @@ impl<S: Socket> Session<S> {
         }
     }
 
-    pub(crate) fn facts(&self) -> &countersign::proto::krb5::facts::Facts {
+    pub(crate) fn facts(&self) -> &countersign::proto::context::Facts {
         match self {
             Self::Blocking(session) => session.facts(),
             Self::Tokio(_, session) => session.facts(),

@@ -53,6 +53,13 @@ impl Acceptor {
         &self.0.policy
     }
 
+    /// The mechanisms that a client may choose among: those of the policy, Kerberos only with a key.
+    #[must_use]
+    pub fn mechs(&self) -> Vec<MechChoice> {
+        let usable = |mech: &MechChoice| *mech != MechChoice::Kerberos || !self.keys().is_empty();
+        self.policy().mechs().into_iter().filter(usable).collect()
+    }
+
     /// Begins a handshake: the client speaks first.
     #[must_use]
     pub fn begin(&self) -> AwaitToken {
@@ -142,7 +149,7 @@ impl AwaitToken {
     /// Appends what this acceptor would take, for framings in which the client may ask before it speaks (MS-SPNG). The
     /// client then begins afresh: nothing of this is part of its handshake.
     pub fn hint(&self, out: &mut Vec<u8>) {
-        let allowed = self.handshake.service.policy().mechs();
+        let allowed = self.handshake.service.mechs();
         write_hint(&encode_mechs(&allowed.iter().map(|mech| mech.oid()).collect::<Vec<_>>()), out);
     }
 
@@ -196,7 +203,7 @@ impl Handshake {
             }
             Err(error) => return rejected(SpnegoError::from(error).into(), None, None),
         };
-        match Negotiation::begin(&init, &self.service.policy().mechs()) {
+        match Negotiation::begin(&init, &self.service.mechs()) {
             Err(error) => {
                 write_bare_reject(turn.out);
                 rejected(error.into(), None, None)

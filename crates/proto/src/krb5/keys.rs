@@ -51,6 +51,7 @@ impl ServiceKey {
 }
 
 /// All keys of a service. What each needs to open a ticket is derived here, once.
+#[derive(Default)]
 pub struct ServiceKeys {
     /// In the order of the keytab.
     keys: Vec<ServiceKey>,
@@ -173,6 +174,12 @@ impl ServiceKeys {
                 self.by_version.entry((key.etype, key.kvno)).or_default().push(index);
             }
         }
+    }
+
+    /// No keys at all, for services that do not speak Kerberos.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
     }
 
     /// How many keys can be used.
