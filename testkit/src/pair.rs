@@ -25,12 +25,10 @@ pub fn acceptor_policy(change: impl FnOnce(&mut AcceptorPolicy)) -> AcceptorPoli
     policy
 }
 
-/// The initiator's default policy with changes; its tokens are bare unless `change` says otherwise, so that tests see the
-/// mechanism's own.
+/// The initiator's default policy with changes.
 #[must_use]
 pub fn initiator_policy(change: impl FnOnce(&mut InitiatorPolicy)) -> InitiatorPolicy {
     let mut policy = InitiatorPolicy::default();
-    policy.negotiate = false;
     change(&mut policy);
     policy
 }

@@ -154,9 +154,9 @@ pub(crate) struct ConnectArguments {
     /// How long the whole handshake may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) handshake_deadline: u64,
-    /// Send Kerberos tokens bare instead of negotiating with SPNEGO
+    /// Negotiate with SPNEGO even if there is nothing but Kerberos to offer; without it such tokens go bare
     #[arg(long)]
-    pub(crate) no_negotiate: bool,
+    pub(crate) negotiate: bool,
     /// Take the end of the connection for the end of what the service sends, from services that send no mark of it
     #[arg(long, conflicts_with = "message")]
     pub(crate) allow_unmarked_end: bool,

@@ -74,7 +74,8 @@ pub struct InitiatorPolicy {
     pub permitted_enctypes: Vec<Etype>,
     /// How far the service's clock may be from ours when it is the ticket's life that is judged.
     pub clock_skew: Duration,
-    /// Negotiate with SPNEGO; if not, Kerberos tokens go out bare.
+    /// Negotiate with SPNEGO even if there is one mechanism to offer only. If not, its tokens go out bare, which acceptors
+    /// of that mechanism take; with two to offer it is always negotiated.
     pub negotiate: bool,
     /// The channel that leads to the service, if it has a binding.
     pub channel_bindings: Option<ChannelBindings>,
@@ -165,7 +166,7 @@ impl Default for InitiatorPolicy {
         Self {
             permitted_enctypes: DEFAULT_PERMITTED_ENCTYPES.to_vec(),
             clock_skew: DEFAULT_CLOCK_SKEW,
-            negotiate: true,
+            negotiate: false,
             channel_bindings: None,
             waivers: WaiverSet::default(),
         }

@@ -83,7 +83,7 @@ impl Initiator {
         &self.service
     }
 
-    /// Appends the first token to `out`: in SPNEGO, or bare where the policy does not negotiate.
+    /// Appends the first token to `out`: in SPNEGO, or bare where there is nothing to choose and policy does not want it.
     ///
     /// # Errors
     /// If the ticket is not good any more and there is no other credential.
@@ -101,7 +101,7 @@ impl Initiator {
         };
         let mut mech_token = Vec::new();
         let (first, mechs) = self.first_token(now, rng, &mut mech_token)?;
-        let phase = if self.policy.negotiate {
+        let phase = if self.policy.negotiate || mechs.len() > 1 {
             Phase::Offered(Offer::write(mechs, &mech_token, out), first)
         } else {
             out.append(&mut mech_token);
