@@ -6,7 +6,7 @@
 //! let socket = std::net::TcpStream::connect("a.example.test:2000")?;
 //! let mut session = countersign::blocking::connect(&client, socket).map_err(|failure| failure.refusal)?;
 //! session.send(b"hello")?;
-//! println!("{} is at the other end", session.facts().service());
+//! println!("{} is at the other end", client.service());
 //! println!("it says {:?}", session.receive()?);
 //! # Ok(())
 //! # }
