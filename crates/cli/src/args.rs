@@ -38,7 +38,7 @@ pub(crate) struct NtlmAddArguments {
     /// File of accounts; it is made if there is none, for its owner alone
     #[arg(long, value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// The account
+    /// The account. One without a domain goes by whatever domain a client names, and is reported without
     #[arg(long, value_name = "DOMAIN\\user")]
     pub(crate) user: String,
     /// File whose first line is the password
@@ -103,7 +103,8 @@ pub(crate) struct ServeArguments {
     /// Ask this machine's domain about NTLM accounts, by Samba's helper program of that name
     #[arg(long, value_name = "NTLM_AUTH", requires = "allow_ntlm", group = "ntlm_source", num_args = 0..=1, default_missing_value = "ntlm_auth")]
     pub(crate) ntlm_winbind: Option<PathBuf>,
-    /// SPN by which NTLM clients may mean to reach this service, CLASS/HOST; may be given more than once. Without it, any
+    /// SPN by which NTLM clients must mean to reach this service, CLASS/HOST; may be given more than once. Without it nothing
+    /// is asked, and logins can be relayed here
     #[arg(long, value_name = "SPN", requires = "allow_ntlm")]
     pub(crate) ntlm_spn: Vec<String>,
     /// DANGEROUS: let clients in that do not ask for the service's proof, and so cannot know whom they talk to
@@ -137,7 +138,7 @@ pub(crate) struct ConnectArguments {
     /// DANGEROUS: log in by NTLM where Kerberos is not to be had; it never proves the service. Needs --user
     #[arg(long, requires = "user")]
     pub(crate) allow_ntlm: bool,
-    /// Account to log in with by NTLM
+    /// Account to log in with by NTLM; DOMAIN\\NAME does too
     #[arg(long, value_name = "NAME@DOMAIN", requires_all = ["password_file", "allow_ntlm"])]
     pub(crate) user: Option<String>,
     /// File whose first line is that account's password

@@ -76,11 +76,18 @@ fn initiator(
         (Ok(initiator), None) => Ok(initiator),
         (Ok(initiator), Some(password)) => initiator.with_ntlm(password),
         (Err(refusal), None) => Err(refusal),
+        (Err(refusal), Some(_)) if !is_without_ticket(&refusal) => Err(refusal),
         (Err(refusal), Some(password)) => {
             report::line(&format!("no Kerberos: {refusal}"));
             Initiator::by_ntlm(service, password, policy)
         }
     }
+}
+
+/// Whether there is just no ticket to be had, as against something that is wrong.
+fn is_without_ticket(refusal: &Refusal) -> bool {
+    [code::CCACHE_UNREADABLE, code::TICKET_FOR_SERVICE_ABSENT, code::CACHED_TICKET_EXPIRED]
+        .contains(&refusal.code())
 }
 
 fn ntlm_credential(arguments: &ConnectArguments) -> Result<Option<Credential>, Refusal> {

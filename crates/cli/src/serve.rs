@@ -60,7 +60,8 @@ impl Server {
 /// looked for.
 fn keys(arguments: &ServeArguments) -> Result<ServiceKeys, Refusal> {
     let keytab = sources::keytab(arguments.keytab.as_deref())?;
-    if arguments.allow_ntlm && arguments.keytab.is_none() && !keytab.exists() {
+    let named = arguments.keytab.is_some() || std::env::var_os("KRB5_KTNAME").is_some();
+    if arguments.allow_ntlm && !named && keytab.try_exists().is_ok_and(|exists| !exists) {
         report::line(&format!("no keytab at {}: clients can log in by NTLM alone", keytab.display()));
         return Ok(ServiceKeys::none());
     }
@@ -70,7 +71,7 @@ fn keys(arguments: &ServeArguments) -> Result<ServiceKeys, Refusal> {
 fn accounts(arguments: &ServeArguments) -> Result<Option<Box<dyn Accounts>>, Refusal> {
     Ok(match (&arguments.ntlm_accounts, &arguments.ntlm_winbind) {
         (Some(file), _) => Some(Box::new(AccountFile::open(file)?)),
-        (None, Some(ntlm_auth)) => Some(Box::new(Winbind::new(ntlm_auth))),
+        (None, Some(ntlm_auth)) => Some(Box::new(Winbind::new(ntlm_auth)?)),
         (None, None) => None,
     })
 }

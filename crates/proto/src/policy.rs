@@ -74,8 +74,8 @@ pub struct InitiatorPolicy {
     pub permitted_enctypes: Vec<Etype>,
     /// How far the service's clock may be from ours when it is the ticket's life that is judged.
     pub clock_skew: Duration,
-    /// Negotiate with SPNEGO even if there is one mechanism to offer only. If not, its tokens go out bare, which acceptors
-    /// of that mechanism take; with two to offer it is always negotiated.
+    /// Negotiate with SPNEGO even if there is Kerberos alone to offer. If not, its tokens go out bare, which every acceptor of
+    /// Kerberos takes; with NTLM to offer it is always negotiated.
     pub negotiate: bool,
     /// The channel that leads to the service, if it has a binding.
     pub channel_bindings: Option<ChannelBindings>,

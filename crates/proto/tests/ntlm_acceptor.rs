@@ -261,8 +261,10 @@ fn acceptor_refuses_a_client_that_means_another_service() {
         let context = demands.judge(challenged, &message).ok().unwrap();
         assert_eq!(context.facts.target_name.as_deref(), Some(spn));
     }
-    assert_eq!(refusal(&meaning(""), &demands), None);
-    assert_eq!(refusal(&Client::honest(), &demands), None);
+    for silent in [meaning(""), Client::honest()] {
+        assert_eq!(code_of(refusal(&silent, &demands)), code::NTLM_TARGET_NAME_MISMATCH.number());
+    }
+    assert_eq!(refusal(&Client::honest(), &Demands::default()), None);
     assert_eq!(refusal(&meaning("HTTP/b.example.test"), &Demands::default()), None);
 }
 
@@ -338,10 +340,18 @@ fn names_too_long_for_a_log_are_refused() {
 
 #[test]
 fn a_name_cannot_forge_a_line_of_a_log() {
-    let client =
-        Client { user: "a\nCS-0000 \u{202e}".to_owned(), password: "x".to_owned(), ..Client::honest() };
+    let client = Client { user: "a\u{202e}".to_owned(), password: "x".to_owned(), ..Client::honest() };
     let saw = refusal(&client, &Demands::default()).unwrap().saw().into_owned();
-    assert_eq!(saw, "EXAMPLE\\a\\nCS-0000 \\u{202e} with a wrong proof");
+    assert_eq!(saw, "EXAMPLE\\a\\u{202e} with a wrong proof");
+}
+
+#[test]
+fn names_that_could_pass_for_others_are_refused() {
+    for user in ["alice\0x", "CORP\\alice", "alice\nCS-0000", "\u{7f}"] {
+        let client = Client { user: user.to_owned(), ..Client::honest() };
+        let refused = refusal(&client, &Demands::default());
+        assert_eq!(code_of(refused), code::NTLM_MESSAGE_MALFORMED.number(), "{user:?}");
+    }
 }
 
 #[test]

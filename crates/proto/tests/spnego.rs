@@ -413,12 +413,23 @@ fn ntlm_in_spnego_proves_the_client_and_says_that_the_service_proved_nothing() {
 }
 
 #[test]
-fn bare_ntlm_is_done_with_the_clients_last_message() {
+fn an_initiator_never_sends_ntlm_bare() {
     let meeting = ntlm_pair("secret", |policy| policy.negotiate = false).meet();
-    assert_eq!(meeting.transcript.len(), 3);
-    let (mut initiator, mut acceptor) = meeting.contexts();
-    exchange(&mut initiator, &mut acceptor);
-    exchange(&mut acceptor, &mut initiator);
+    assert!(matches!(NegotiationToken::parse(&meeting.transcript[0].1), Ok(NegotiationToken::Init(_))));
+}
+
+#[test]
+fn an_initiator_sends_nothing_after_a_reject() {
+    let mut pair = ntlm_pair("secret", |_| {});
+    let meeting = pair.meet_altered(|delivery| {
+        if delivery.index == 1 {
+            let token = delivery.token.take().unwrap();
+            delivery.token =
+                Some(written(&NegTokenResp { neg_state: Some(NegState::Reject), ..resp(&token) }));
+        }
+    });
+    assert_eq!(meeting.transcript.len(), 2);
+    assert_eq!(meeting.initiator.err().unwrap().code(), code::NEGOTIATION_REJECTED);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use countersign_proto::error::{Refusal, code};
 use countersign_proto::ntlm::accounts::{Identity, Verdict, VerifyRequest};
 use countersign_proto::ntlm::{NtHash, nt_hash};
 use countersign_proto::secret::Secret;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -37,11 +38,14 @@ impl AccountName {
         Ok(Self { domain: domain.unwrap_or_default().to_owned(), user: user.to_owned() })
     }
 
-    fn fits(&self, request: &VerifyRequest) -> bool {
-        let same = |a: &str, b: &str| a.to_uppercase() == b.to_uppercase();
-        same(&self.user, &request.user) && (self.domain.is_empty() || same(&self.domain, &request.domain))
+    /// The same for every spelling of the name.
+    fn folded(&self) -> Folded {
+        (self.user.to_uppercase(), self.domain.to_uppercase())
     }
 }
+
+/// User and domain in upper case.
+type Folded = (String, String);
 
 /// `DOMAIN\user`, or `user`.
 impl fmt::Display for AccountName {
@@ -62,7 +66,7 @@ struct Account {
 /// Accounts in a file: a line `DOMAIN\user:HASH` each, HASH the NT hash in hex; lines that begin with `#` and empty lines
 /// are passed over. Whoever reads the file can log in as any of them, so it must be its owner's alone (mode 0600).
 pub struct AccountFile {
-    accounts: Vec<Account>,
+    accounts: BTreeMap<Folded, Account>,
     /// Verified with where no account fits, so that both cases take the same time.
     nobody: NtHash,
 }
@@ -74,20 +78,21 @@ impl AccountFile {
     /// If it cannot be read, others may read it, or a line is no account.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
         let text = read_private(path)?;
-        let mut accounts = Vec::new();
+        let mut accounts = BTreeMap::new();
         for (index, line) in text.expose().split(|byte| *byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
             }
-            accounts.push(account(line).ok_or_else(|| {
+            let refused = |have| {
                 let saw = format!("accounts file {} line {}", path.display(), index.saturating_add(1));
-                Refusal::new(
-                    code::NTLM_ACCOUNTS_UNREADABLE,
-                    saw,
-                    "the form DOMAIN\\user:HASH, HASH being 32 hex digits",
-                )
-            })?);
+                Refusal::new(code::NTLM_ACCOUNTS_UNREADABLE, saw, have)
+            };
+            let account = account(line)
+                .ok_or_else(|| refused("the form DOMAIN\\user:HASH, HASH being 32 hex digits"))?;
+            if accounts.insert(account.name.folded(), account).is_some() {
+                return Err(refused("an account of that name in an earlier line"));
+            }
         }
         Ok(Self { accounts, nobody: nt_hash("") })
     }
@@ -103,7 +108,7 @@ impl AccountFile {
         let mut new = Secret::new(Vec::with_capacity(old.len().saturating_add(1_024)));
         for line in old.expose().split_inclusive(|byte| *byte == b'\n') {
             let replaced =
-                account(line.trim_ascii()).is_some_and(|account| same_account(&account.name, name));
+                account(line.trim_ascii()).is_some_and(|account| account.name.folded() == name.folded());
             if !replaced {
                 new.expose_mut().extend_from_slice(line);
             }
@@ -117,18 +122,22 @@ impl AccountFile {
         replace(path, &new)
     }
 
+    /// The account of that very domain, or the one that goes by any; both are looked for whatever is found.
+    fn find(&self, request: &VerifyRequest) -> Option<&Account> {
+        let user = request.user.to_uppercase();
+        let exact = self.accounts.get(&(user.clone(), request.domain.to_uppercase()));
+        let of_any_domain = self.accounts.get(&(user, String::new()));
+        exact.or(of_any_domain)
+    }
+
     fn verify_now(&self, request: &VerifyRequest) -> Verdict {
-        let account = self.accounts.iter().find(|account| account.name.fits(request));
+        let account = self.find(request);
         let verified = request.verify_with(account.map_or(&self.nobody, |account| &account.hash));
         match (account, verified) {
-            (Some(account), Some(session_base_key)) => {
-                let domain = Some(&account.name.domain).filter(|domain| !domain.is_empty());
-                let identity = Identity {
-                    user: account.name.user.clone(),
-                    domain: domain.unwrap_or(&request.domain).clone(),
-                    guest: false,
-                };
-                Verdict::Valid { session_base_key, identity }
+            (Some(Account { name, .. }), Some(session_base_key)) => {
+                // As the file has it: the domain in the request is whatever the client wrote.
+                let (user, domain) = (name.user.clone(), name.domain.clone());
+                Verdict::Valid { session_base_key, identity: Identity { user, domain, guest: false } }
             }
             _ => Verdict::Invalid,
         }
@@ -139,10 +148,6 @@ impl Accounts for AccountFile {
     fn verify<'a>(&'a self, request: &'a VerifyRequest) -> Answer<'a> {
         Box::pin(std::future::ready(self.verify_now(request)))
     }
-}
-
-fn same_account(a: &AccountName, b: &AccountName) -> bool {
-    a.user.to_uppercase() == b.user.to_uppercase() && a.domain.to_uppercase() == b.domain.to_uppercase()
 }
 
 fn account(line: &[u8]) -> Option<Account> {
@@ -189,7 +194,8 @@ fn replace(path: &Path, bytes: &Secret) -> Result<(), Refusal> {
     beside.push(format!(".new-{}", std::process::id()));
     let beside = Path::new(&beside);
     let written = write_private(beside, bytes).and_then(|()| fs::rename(beside, path));
-    if written.is_err() {
+    let ours = !matches!(&written, Err(error) if error.kind() == io::ErrorKind::AlreadyExists);
+    if written.is_err() && ours {
         // What could not be finished must not stay; if it cannot be removed either, the first error tells more.
         let _ = fs::remove_file(beside);
     }
@@ -204,4 +210,64 @@ fn write_private(path: &Path, bytes: &Secret) -> io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(bytes.expose())?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(lines: &[(&str, &str)]) -> Result<AccountFile, Refusal> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts");
+        for (name, password) in lines {
+            AccountFile::set(&path, &AccountName::parse(name)?, password)?;
+        }
+        AccountFile::open(&path)
+    }
+
+    /// What a client with `password` is taken for.
+    fn known(file: &AccountFile, user: &str, domain: &str, password: &str) -> Option<(String, String)> {
+        use countersign_proto::ntlm::keys::NtowfV2;
+        let temp = [3; 40];
+        let proof = NtowfV2::new(&nt_hash(password), user, domain).nt_proof(&[1; 8], &temp);
+        let request = VerifyRequest {
+            user: user.to_owned(),
+            domain: domain.to_owned(),
+            workstation: String::new(),
+            server_challenge: [1; 8],
+            lm_response: Vec::new(),
+            nt_response: [&proof[..], &temp[..]].concat(),
+        };
+        match file.verify_now(&request) {
+            Verdict::Valid { identity, .. } => Some((identity.user, identity.domain)),
+            _ => None,
+        }
+    }
+
+    fn name(user: &str, domain: &str) -> Option<(String, String)> {
+        Some((user.to_owned(), domain.to_owned()))
+    }
+
+    #[test]
+    fn an_account_without_domain_is_nobody_of_the_domain_that_the_client_wrote() {
+        let file = file(&[("admin", "one")]).unwrap();
+        assert_eq!(known(&file, "admin", "CORP", "one"), name("admin", ""));
+        assert_eq!(known(&file, "admin", "", "one"), name("admin", ""));
+        assert_eq!(known(&file, "admin", "CORP", "two"), None);
+    }
+
+    #[test]
+    fn the_account_of_the_domain_comes_before_the_one_of_any() {
+        let file = file(&[("alice", "one"), ("CORP\\alice", "two")]).unwrap();
+        assert_eq!(known(&file, "alice", "corp", "two"), name("alice", "CORP"));
+        assert_eq!(known(&file, "alice", "corp", "one"), None);
+        assert_eq!(known(&file, "ALICE", "OTHER", "one"), name("alice", ""));
+    }
+
+    #[test]
+    fn setting_a_password_again_replaces_it() {
+        let file = file(&[("CORP\\alice", "one"), ("corp\\ALICE", "two")]).unwrap();
+        assert_eq!(known(&file, "alice", "CORP", "one"), None);
+        assert_eq!(known(&file, "alice", "CORP", "two"), name("ALICE", "corp"));
+    }
 }

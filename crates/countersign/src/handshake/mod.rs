@@ -169,7 +169,7 @@ impl<M: Machine> Handshake<M> {
             (State::Agreed(context), Err(cause)) => given_up(known(&context, cause)),
             (State::Failed(failure), _) => Err(Failed { failure, last_words: Some(self.output) }),
             (State::Open(machine), Err(cause)) => given_up(machine.abandon(cause)),
-            (State::Asking(question), Err(cause)) => given_up(question.abandon(cause)),
+            (State::Asking(question), Err(cause)) => Err(unanswered::<M>(question, cause, self.output)),
             (State::Stepping, Err(cause)) => given_up(bare(cause)),
             (State::Open(_) | State::Asking(_) | State::Stepping, Ok(())) => given_up(bare(Refusal::new(
                 code::STATE_MISUSED,
@@ -185,6 +185,16 @@ impl Agreed {
     pub(crate) fn failed(&self, cause: Refusal) -> Failure {
         known(&self.context, cause)
     }
+}
+
+/// No answer came to a question: the peer is told as if the source had none.
+fn unanswered<M: Machine>(question: M::Question, cause: Refusal, mut output: Vec<u8>) -> Failed {
+    let (step, _) = append_frame(&mut output, |out| question.answered(Verdict::Unavailable, out));
+    let known = match step {
+        Step::Failed(failure) => *failure,
+        _ => *bare(cause.clone()),
+    };
+    Failed { failure: Box::new(Rejected { refusal: cause, ..known }), last_words: Some(output) }
 }
 
 /// Hands a token to the machine; what it answers is framed and appended to `output`.

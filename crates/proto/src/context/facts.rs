@@ -23,8 +23,12 @@ impl Facts {
     pub fn client(&self) -> String {
         match self {
             Self::Kerberos(facts) => facts.client.to_string(),
-            Self::Ntlm { facts, .. } if facts.client.domain.is_empty() => facts.client.user.clone(),
-            Self::Ntlm { facts, .. } => format!("{}\\{}", facts.client.domain, facts.client.user),
+            Self::Ntlm { facts, .. } if facts.client.domain.is_empty() => {
+                facts.client.user.escape_debug().to_string()
+            }
+            Self::Ntlm { facts, .. } => {
+                format!("{}\\{}", facts.client.domain.escape_debug(), facts.client.user.escape_debug())
+            }
         }
     }
 

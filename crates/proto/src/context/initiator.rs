@@ -9,6 +9,7 @@ use crate::ntlm::initiator::{self as ntlm, Credential as NtlmCredential, Negotia
 use crate::policy::{InitiatorPolicy, Waiver};
 use crate::spnego::SpnegoError;
 use crate::spnego::initiator::{Answer as SpnegoAnswer, Choice, Chosen, Concluded, Finishing, Offer};
+use crate::spnego::message::NegState;
 use crate::time::Timestamp;
 use rand_core::CryptoRng;
 use std::sync::Arc;
@@ -101,11 +102,14 @@ impl Initiator {
         };
         let mut mech_token = Vec::new();
         let (first, mechs) = self.first_token(now, rng, &mut mech_token)?;
-        let phase = if self.policy.negotiate || mechs.len() > 1 {
-            Phase::Offered(Offer::write(mechs, &mech_token, out), first)
-        } else {
-            out.append(&mut mech_token);
-            Phase::Raw(first)
+        // NTLM is never sent bare: only SPNEGO proves that nobody took Kerberos out of the list.
+        let phase = match first {
+            // NTLM is never sent bare: only SPNEGO proves that nobody took Kerberos out of the list.
+            Mech::Kerberos(sent) if !self.policy.negotiate && mechs.len() == 1 => {
+                out.append(&mut mech_token);
+                Phase::Raw(sent)
+            }
+            first => Phase::Offered(Offer::write(mechs, &mech_token, out), first),
         };
         Ok(AwaitReply { handshake, phase })
     }
@@ -167,8 +171,8 @@ struct Handshake {
 
 /// Where a handshake stands when a token is awaited.
 enum Phase {
-    /// A token was sent bare.
-    Raw(Mech),
+    /// An AP-REQ was sent bare.
+    Raw(Sent),
     /// A list of mechanisms was sent, the first one's token with it.
     Offered(Offer, Mech),
     /// The acceptor chose a mechanism, and it has not finished.
@@ -196,7 +200,7 @@ impl AwaitReply {
         let Self { mut handshake, phase } = self;
         let mut turn = Turn { now, rng, out };
         let step = handshake.count_leg().and_then(|()| match phase {
-            Phase::Raw(mech) => handshake.raw(mech, token, &mut turn),
+            Phase::Raw(sent) => handshake.raw(sent, token, &mut turn),
             Phase::Offered(offer, mech) => handshake.offered(offer, mech, token, &mut turn),
             Phase::Chosen(chosen, mech) => {
                 let answer = chosen.answered(token)?;
@@ -235,21 +239,12 @@ impl Handshake {
         Err(Refusal::new(code::HANDSHAKE_TOO_MANY_LEGS, saw, format!("a limit of {MAX_LEGS}")))
     }
 
-    fn raw(self, mech: Mech, token: &[u8], turn: &mut Turn<'_>) -> Result<InitiatorStep, Refusal> {
-        match mech {
-            Mech::Kerberos(sent) => match sent.answer(token, &self.policy, turn.now, turn.rng, turn.out)? {
-                Answer::Established(established) => {
-                    Ok(done(self.candidate(*established), ListProof::NotNegotiated))
-                }
-                Answer::Retry(sent) => Ok(self.awaiting(Phase::Raw(Mech::Kerberos(sent)))),
-            },
-            // A client that speaks bare NTLM is done with its last message.
-            Mech::Ntlm(negotiated) => {
-                let mut reply = Vec::new();
-                let candidate = self.authenticate(negotiated, token, turn, &mut reply)?;
-                turn.out.append(&mut reply);
-                Ok(done(candidate, ListProof::NotNegotiated))
+    fn raw(self, sent: Sent, token: &[u8], turn: &mut Turn<'_>) -> Result<InitiatorStep, Refusal> {
+        match sent.answer(token, &self.policy, turn.now, turn.rng, turn.out)? {
+            Answer::Established(established) => {
+                Ok(done(self.candidate(*established), ListProof::NotNegotiated))
             }
+            Answer::Retry(sent) => Ok(self.awaiting(Phase::Raw(sent))),
         }
     }
 
@@ -282,8 +277,11 @@ impl Handshake {
     ) -> Result<InitiatorStep, Refusal> {
         let nothing = SpnegoError::Unexpected("an answer without the token that the mechanism waits for");
         let mech_token = answer.mech_token.ok_or(nothing)?;
+        // A rejection may carry the mechanism's reason, which it is asked for; nothing is sent after one.
+        let rejected = answer.state == Some(NegState::Reject);
         let mut reply = Vec::new();
         match mech {
+            Mech::Ntlm(_) if rejected => Err(SpnegoError::Rejected { began: true }.into()),
             Mech::Ntlm(negotiated) => {
                 let mut candidate = self.authenticate(negotiated, mech_token, turn, &mut reply)?;
                 let finishing = chosen.conclude_with_token(&reply, &mut candidate, turn.out)?;
@@ -291,6 +289,11 @@ impl Handshake {
             }
             Mech::Kerberos(sent) => {
                 match sent.answer(mech_token, &self.policy, turn.now, turn.rng, &mut reply)? {
+                    Answer::Retry(_) if rejected => {
+                        let service = self.service;
+                        let error_code = code::krb::KRB_AP_ERR_SKEW;
+                        Err(InitiateError::KrbError { service, error_code }.into())
+                    }
                     Answer::Retry(sent) => {
                         chosen.write(&reply, turn.out);
                         Ok(self.awaiting(Phase::Chosen(chosen, Mech::Kerberos(sent))))

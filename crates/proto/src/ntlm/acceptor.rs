@@ -187,7 +187,9 @@ fn name(field: &'static str, bytes: &[u8]) -> Result<String, LayoutError> {
     if bytes.len() > MAX_NAME {
         return Err(LayoutError::Length { field, length: bytes.len() });
     }
-    from_utf16(bytes).ok_or(LayoutError::Text(field))
+    // A backslash would make two names of one, a NUL would end it for programs in C, the others would forge log lines.
+    let unfit = |text: &String| text.contains(|character: char| character == '\\' || character.is_control());
+    from_utf16(bytes).filter(|text| !unfit(text)).ok_or(LayoutError::Text(field))
 }
 
 /// Whether an NT response is long enough for NTLMv2's, and says that it is one.
@@ -329,20 +331,26 @@ impl Claimed {
         Ok(BindingsCompared(BindingsState::AbsentAtInitiator))
     }
 
-    /// The service that the client means to reach must be this one, if it says which. Case does not count in an SPN.
+    /// The service that the client means to reach must be one of those accepted, if any are named: then it must say which,
+    /// and be sure of it itself. Case does not count in an SPN.
     fn check_target(&self, pairs: AvPairs<'_>) -> Result<Option<String>, NtlmError> {
         let refused = layout(MessageType::Authenticate);
         let length = pairs.get(av_id::TARGET_NAME).map_or(0, <[u8]>::len);
         if length > MAX_NAME {
             return Err(refused(LayoutError::AvPairLength { id: av_id::TARGET_NAME, length }));
         }
-        let Some(target) = pairs.target_name().map_err(refused)? else { return Ok(None) };
+        let target = pairs.target_name().map_err(refused)?;
         let accepted = &self.accepted_spns;
-        if !accepted.is_empty() && !accepted.iter().any(|spn| spn.eq_ignore_ascii_case(&target)) {
-            let (user, domain) = self.account();
-            return Err(NtlmError::TargetName { user, domain, target, accepted: accepted.clone() });
+        let sure = !pairs.flags().contains(AvFlags::UNVERIFIED_TARGET_NAME);
+        let meant = target.as_deref().filter(|_| sure);
+        if accepted.is_empty()
+            || accepted.iter().any(|spn| meant.is_some_and(|meant| spn.eq_ignore_ascii_case(meant)))
+        {
+            return Ok(target);
         }
-        Ok(Some(target))
+        let (user, domain) = self.account();
+        let target = target.unwrap_or_default();
+        Err(NtlmError::TargetName { user, domain, target, accepted: accepted.clone() })
     }
 
     /// The MIC must be there by the client's own, proved word: else somebody could have cut it out.

@@ -35,6 +35,8 @@ pub struct AvFlags(pub u32);
 impl AvFlags {
     /// The AUTHENTICATE carries a MIC.
     pub const MIC: Self = Self(2);
+    /// The client had the target's name from a source that it does not trust.
+    pub const UNVERIFIED_TARGET_NAME: Self = Self(4);
 
     /// Whether every bit of `flags` is set.
     #[must_use]

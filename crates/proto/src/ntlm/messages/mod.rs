@@ -93,8 +93,8 @@ pub enum LayoutError {
         /// Its length in bytes.
         length: usize,
     },
-    /// A text is not UTF-16.
-    #[error("the {0} is not UTF-16")]
+    /// A text is not UTF-16, or a name has a backslash or a control character.
+    #[error("the {0} is not UTF-16, or has a character that no name may have")]
     Text(&'static str),
     /// AV pairs end within a pair, or without the pair that ends them.
     #[error("AV pairs that are cut short")]
