@@ -60,6 +60,18 @@ fn a_frame_longer_than_this_end_takes_breaks_the_session() {
     }
 }
 
+#[test]
+fn a_message_over_the_limit_in_a_frame_that_is_not_breaks_the_session() {
+    for face in FACES {
+        let (mut serving, mut connecting) =
+            sessions((face, face), &service_of(1_000), &client_of(5_000), unix());
+        connecting.send(&[1; 1_001]).unwrap();
+        connecting.send(b"short enough").unwrap();
+        drop(connecting);
+        assert_broken(&mut serving, code::FRAME_TOO_LONG);
+    }
+}
+
 /// Asks for messages again and again: there are none, for the reason `code`.
 #[track_caller]
 fn assert_broken(session: &mut Session<UnixStream>, code: Code) {

@@ -10,6 +10,7 @@ use std::io;
 pub(crate) struct Inbound {
     receiver: Receiver,
     reader: FrameReader,
+    max_message: usize,
     /// Whether the peer had shown that it holds the session's key when the handshake was over.
     confirmed: bool,
     /// Whether the last message was the mark of the end.
@@ -26,7 +27,7 @@ impl Inbound {
         max_message: usize,
     ) -> Self {
         reader.set_limit(data_limit(max_message));
-        Self { receiver, reader, confirmed, marked: false, broken: None }
+        Self { receiver, reader, max_message, confirmed, marked: false, broken: None }
     }
 
     /// Whether the last message was the mark of the end. Looks only at what has come.
@@ -54,16 +55,19 @@ impl Inbound {
         if let Some(refusal) = &self.broken {
             return Err(refusal.clone());
         }
-        let Self { receiver, reader, marked, broken, .. } = self;
+        let Self { receiver, reader, marked, broken, max_message, .. } = self;
         let opened = match reader.next_frame() {
             Ok(None) => return Ok(None),
-            Ok(Some(frame)) => receiver.unwrap_in_place(frame).map_err(Refusal::from),
+            Ok(Some(frame)) => receiver
+                .unwrap_in_place(frame)
+                .map_err(Refusal::from)
+                .and_then(|message| bounded(message.plaintext, *max_message)),
             Err(error) => Err(error.into()),
         };
         match opened {
             Ok(message) => {
-                *marked = message.plaintext.is_empty();
-                Ok(Some(message.plaintext))
+                *marked = message.is_empty();
+                Ok(Some(message))
             }
             Err(refusal) => {
                 *broken = Some(refusal.clone());
@@ -136,4 +140,13 @@ impl Explain for AfterTheEnd {
     fn advice(&self) -> Cow<'static, str> {
         "the peer is faulty, or takes empty messages for others: call receive_any if it may".into()
     }
+}
+
+/// Frames may be longer than the longest message by what protection adds, which is not always all of it.
+fn bounded(message: &mut [u8], max_message: usize) -> Result<&[u8], Refusal> {
+    if message.len() <= max_message {
+        return Ok(message);
+    }
+    let saw = format!("a message of {} bytes", message.len());
+    Err(Refusal::new(code::FRAME_TOO_LONG, saw, format!("max_message {max_message}")))
 }
