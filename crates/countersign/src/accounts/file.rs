@@ -124,8 +124,13 @@ impl AccountFile {
 
     /// The account of that very domain, or the one that goes by any; both are looked for whatever is found.
     fn find(&self, request: &VerifyRequest) -> Option<&Account> {
-        let user = request.user.to_uppercase();
-        let exact = self.accounts.get(&(user.clone(), request.domain.to_uppercase()));
+        // Windows sends a name of the form user@domain whole, and no domain.
+        let (user, domain) = match request.user.rsplit_once('@') {
+            Some((user, domain)) if request.domain.is_empty() => (user, domain),
+            _ => (request.user.as_str(), request.domain.as_str()),
+        };
+        let user = user.to_uppercase();
+        let exact = self.accounts.get(&(user.clone(), domain.to_uppercase()));
         let of_any_domain = self.accounts.get(&(user, String::new()));
         exact.or(of_any_domain)
     }
@@ -262,6 +267,14 @@ mod tests {
         assert_eq!(known(&file, "alice", "corp", "two"), name("alice", "CORP"));
         assert_eq!(known(&file, "alice", "corp", "one"), None);
         assert_eq!(known(&file, "ALICE", "OTHER", "one"), name("alice", ""));
+    }
+
+    #[test]
+    fn a_name_that_has_its_domain_in_it_finds_the_account_of_that_domain() {
+        let file = file(&[("CORP\\alice", "one")]).unwrap();
+        assert_eq!(known(&file, "alice@corp", "", "one"), name("alice", "CORP"));
+        assert_eq!(known(&file, "alice@other", "", "one"), None);
+        assert_eq!(known(&file, "alice@corp", "OTHER", "one"), None);
     }
 
     #[test]
