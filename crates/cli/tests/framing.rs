@@ -95,9 +95,15 @@ fn serve_closes_for_ntlm() {
 }
 
 #[test]
-fn serve_closes_for_spnego_without_a_list() {
+fn serve_rejects_spnego_without_a_list() {
     let spnego = [0x60, 0x0C, 0x06, 0x06, 0x2B, 0x06, 0x01, 0x05, 0x05, 0x02, 0xA0, 0x02, 0x30, 0x00];
-    closes_for(&framed(&spnego), "CS-1002");
+    let serve = Minted::start(&[]);
+    let mut wire = Wire::connect(serve.address);
+    wire.send(&spnego);
+    // NegTokenResp with negState reject and nothing else.
+    assert_eq!(wire.receive().unwrap(), [0xA1, 0x07, 0x30, 0x05, 0xA0, 0x03, 0x0A, 0x01, 0x02]);
+    wire.assert_closed();
+    serve.refused("CS-1002");
 }
 
 #[test]

@@ -242,6 +242,30 @@ fn ntlm_alone_is_refused_with_the_usual_reasons_while_it_is_off() {
 }
 
 #[test]
+fn a_first_message_that_breaks_the_rules_is_rejected() {
+    let not_a_list = [0x60, 0x0C, 0x06, 0x06, 0x2B, 0x06, 0x01, 0x05, 0x05, 0x02, 0xA0, 0x02, 0x30, 0x00];
+    let an_answer = answer(b"token");
+    for (token, code) in [(&not_a_list[..], code::TOKEN_MALFORMED), (&an_answer, code::TOKEN_UNEXPECTED)] {
+        let mut service = Service::new(&Mint::default(), AcceptorPolicy::default());
+        let (rejected, sent) = service.offer(token).refused();
+        assert_eq!(rejected.refusal.code(), code);
+        assert_eq!(resp(&sent).neg_state, Some(NegState::Reject));
+    }
+}
+
+#[test]
+fn the_leg_cap_inside_spnego_is_told_by_a_reject() {
+    let mint = Mint::default();
+    let policy = AcceptorPolicy::default();
+    let acceptor = countersign_proto::context::Acceptor::with_max_legs(mint.service_keys(), policy, 1);
+    let mut service = Service::of(acceptor, mint.now);
+    let (state, _) = service.offer(&init(&WINDOWS_LIST, None)).again();
+    let (rejected, sent) = service.offer_to(state, &answer(b"more")).refused();
+    assert_eq!(rejected.refusal.code(), code::HANDSHAKE_TOO_MANY_LEGS);
+    assert_eq!(resp(&sent).neg_state, Some(NegState::Reject));
+}
+
+#[test]
 fn a_refused_ticket_is_told_inside_a_reject() {
     let mint = Mint::default();
     let mut pair = Pair::new(&mint, negotiating(), AcceptorPolicy::default());

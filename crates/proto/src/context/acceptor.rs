@@ -115,6 +115,17 @@ enum Phase {
     Mic(OwedMic),
 }
 
+impl Phase {
+    /// Whether SPNEGO is around the tokens.
+    fn is_negotiated(&self) -> bool {
+        match self {
+            Self::First => false,
+            Self::Mech(envelope) | Self::Ntlm(envelope, _) => envelope.choice().is_some(),
+            Self::Mic(_) => true,
+        }
+    }
+}
+
 /// Waits for the client's token.
 pub struct AwaitToken {
     handshake: Handshake,
@@ -133,6 +144,9 @@ impl AwaitToken {
     ) -> AcceptorStep {
         let Self { mut handshake, phase } = self;
         if let Err(refusal) = handshake.count_leg() {
+            if phase.is_negotiated() {
+                write_bare_reject(out);
+            }
             return rejected(refusal, None, None);
         }
         let mut turn = Turn { now, rng, out };
@@ -199,9 +213,13 @@ impl Handshake {
             Ok(NegotiationToken::Init(init)) => init,
             Ok(NegotiationToken::Resp(_)) => {
                 let error = SpnegoError::Unexpected("an answer (NegTokenResp) as the first message");
+                write_bare_reject(turn.out);
                 return rejected(error.into(), None, None);
             }
-            Err(error) => return rejected(SpnegoError::from(error).into(), None, None),
+            Err(error) => {
+                write_bare_reject(turn.out);
+                return rejected(SpnegoError::from(error).into(), None, None);
+            }
         };
         match Negotiation::begin(&init, &self.service.mechs()) {
             Err(error) => {
