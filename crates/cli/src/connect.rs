@@ -47,8 +47,7 @@ fn client(arguments: &ConnectArguments) -> Result<Client, Refusal> {
     }
     let mut policy = InitiatorPolicy::default();
     policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
-    // NTLM alone is negotiated too: acceptors expect its proof of the list of mechanisms.
-    policy.negotiate = arguments.negotiate || arguments.allow_ntlm;
+    policy.negotiate = arguments.negotiate;
     policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
     let password = ntlm_credential(arguments)?;
     if password.is_some() {

@@ -194,10 +194,7 @@ impl Handshake {
         if is_ntlm(token) {
             return match self.service.policy().ntlm() {
                 Some(_) => self.ntlm_token(Envelope::Raw, None, token, None, turn),
-                None => {
-                    let offered = "of a client that sends NTLM without a list".to_owned();
-                    rejected(SpnegoError::OnlyNtlm { offered }.into(), None, None)
-                }
+                None => rejected(SpnegoError::BareNtlm.into(), None, None),
             };
         }
         if self.service.policy().accept_raw_kerberos {

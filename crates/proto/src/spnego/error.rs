@@ -24,6 +24,9 @@ pub enum SpnegoError {
         /// The list, in words.
         offered: String,
     },
+    /// NTLM without SPNEGO around it, and NTLM is off.
+    #[error("an NTLM message without SPNEGO around it")]
+    BareNtlm,
     /// A message in a place where it does not belong, or with a field that it may not have there.
     #[error("{0}")]
     Unexpected(&'static str),
@@ -57,7 +60,7 @@ impl Explain for SpnegoError {
         match self {
             Self::Malformed(_) => code::TOKEN_MALFORMED,
             Self::NoCommonMech { .. } => code::NO_COMMON_MECH,
-            Self::OnlyNtlm { .. } => code::NTLM_OFF,
+            Self::OnlyNtlm { .. } | Self::BareNtlm => code::NTLM_OFF,
             Self::Unexpected(_) => code::TOKEN_UNEXPECTED,
             Self::Rejected { .. } => code::NEGOTIATION_REJECTED,
             Self::Choice { .. } => code::NEGOTIATION_CHOICE,
@@ -75,7 +78,7 @@ impl Explain for SpnegoError {
         match self {
             Self::Malformed(_) => "the layout of RFC 4178 section 4.2".into(),
             Self::NoCommonMech { allowed, .. } => format!("the mechs {allowed}").into(),
-            Self::OnlyNtlm { .. } => "NTLM switched off, as it is by default".into(),
+            Self::OnlyNtlm { .. } | Self::BareNtlm => "NTLM switched off, as it is by default".into(),
             Self::Unexpected(_) => "another message to wait for".into(),
             Self::Rejected { .. } => "no word of the peer why".into(),
             Self::Choice { .. } => {
