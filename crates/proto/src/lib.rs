@@ -15,6 +15,7 @@ pub mod error;
 pub mod gss;
 pub mod keytab;
 pub mod krb5;
+pub mod krb5conf;
 pub mod ntlm;
 pub mod policy;
 pub mod protection;

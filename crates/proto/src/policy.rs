@@ -261,7 +261,8 @@ type Realm = Vec<u8>;
 type RealmPair = (Realm, Realm);
 
 impl Capaths {
-    /// Sets the realms between `client` and `server`, in any order; none says that the two trust each other directly.
+    /// Sets the realms between `client` and `server`, in the order of the way from one to the other; none says that the two
+    /// trust each other directly. An acceptor is content with any order, an initiator goes by it.
     pub fn set(&mut self, client: &str, server: &str, between: &[&str]) {
         let between = between.iter().map(|realm| realm.as_bytes().to_vec()).collect();
         self.0.insert((client.as_bytes().to_vec(), server.as_bytes().to_vec()), between);
@@ -271,5 +272,34 @@ impl Capaths {
     #[must_use]
     pub fn get(&self, client: &[u8], server: &[u8]) -> Option<&[Vec<u8>]> {
         self.0.get(&(client.to_vec(), server.to_vec())).map(Vec::as_slice)
+    }
+
+    /// The way from `client` to `server`, both ends included: through what was set between them, or straight if nothing was.
+    /// A realm's way to itself is the realm alone.
+    #[must_use]
+    pub fn path<'a>(&'a self, client: &'a [u8], server: &'a [u8]) -> Vec<&'a [u8]> {
+        if client == server {
+            return vec![client];
+        }
+        let between = self.get(client, server).unwrap_or_default().iter().map(Vec::as_slice);
+        std::iter::once(client).chain(between).chain([server]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_through_what_lies_between_in_order() {
+        let mut capaths = Capaths::default();
+        capaths.set("A", "D", &["C", "B"]);
+        capaths.set("A", "E", &[]);
+        for (client, server, path) in
+            [("A", "D", "A C B D"), ("D", "A", "D A"), ("A", "E", "A E"), ("A", "X", "A X"), ("A", "A", "A")]
+        {
+            let expected: Vec<&[u8]> = path.split(' ').map(str::as_bytes).collect();
+            assert_eq!(capaths.path(client.as_bytes(), server.as_bytes()), expected, "{client} to {server}");
+        }
     }
 }

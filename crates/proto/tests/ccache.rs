@@ -170,11 +170,12 @@ fn a_settings_realm_with_another_shape_is_passed_over() {
 }
 
 #[test]
-fn only_both_marks_together_delete_a_ticket() {
+fn a_ticket_that_began_and_never_ends_is_deleted_by_mit_or_heimdal() {
     let bytes = Writer::cache(b"")
-        .credential(b"R", &[b"kept"], 5, 0)
+        .credential(b"R", &[b"kept"], 0, 0)
         .credential(b"R", &[b"kept too"], u32::MAX, 5)
-        .credential(b"R", &[b"deleted"], u32::MAX, 0)
+        .credential(b"R", &[b"deleted by Heimdal"], 5, 0)
+        .credential(b"R", &[b"deleted by MIT"], u32::MAX, 0)
         .0;
     assert_eq!(servers(&Ccache::parse(&bytes).unwrap()), ["kept@R", "kept too@R"]);
 }

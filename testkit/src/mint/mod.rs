@@ -185,12 +185,8 @@ impl Mint {
     /// A credential cache of the client that holds `tickets`.
     #[must_use]
     pub fn ccache(&self, tickets: &[Ticket]) -> Ccache {
-        Ccache {
-            kdc_offset: None,
-            default_principal: self.client.clone(),
-            credentials: tickets.iter().map(|ticket| self.credential(ticket)).collect(),
-            config: Vec::new(),
-        }
+        let credentials = tickets.iter().map(|ticket| self.credential(ticket)).collect();
+        Ccache { credentials, ..Ccache::new(self.client.clone()) }
     }
 
     /// `ticket` as a credential cache holds it.

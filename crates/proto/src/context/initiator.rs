@@ -3,7 +3,9 @@ use super::{MAX_LEGS, SecurityContext};
 use crate::ccache::Ccache;
 use crate::error::{Refusal, code};
 use crate::gss::MechChoice;
-use crate::krb5::initiator::{self as krb5, Answer, Established, InitiateError, Sent, ServiceTicket};
+use crate::krb5::initiator::{
+    self as krb5, Answer, Established, Forwarded, InitiateError, Sent, ServiceTicket,
+};
 use crate::krb5::msg::principal::Principal;
 use crate::ntlm::initiator::{self as ntlm, Credential as NtlmCredential, Negotiated};
 use crate::policy::{InitiatorPolicy, Waiver};
@@ -28,6 +30,8 @@ struct KerberosCredential {
     ticket: ServiceTicket,
     /// The KDC's clock against ours, in microseconds to add.
     clock_offset: i64,
+    /// What the service is given to act for the client with.
+    delegated: Option<Forwarded>,
 }
 
 impl Initiator {
@@ -42,10 +46,28 @@ impl Initiator {
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         let clock_offset = ccache.kdc_offset.unwrap_or(0);
-        let ticket = ServiceTicket::select(ccache, service, &policy, now.shifted(clock_offset))?;
+        let InitiatorPolicy { permitted_enctypes, clock_skew, .. } = &policy;
+        let now = now.shifted(clock_offset);
+        let ticket = ServiceTicket::select(ccache, service, permitted_enctypes, *clock_skew, now)?;
+        Ok(Self::with_ticket(ticket, clock_offset, policy))
+    }
+
+    /// A client with a service's ticket; `clock_offset` is the KDC's clock against ours, in microseconds to add.
+    #[must_use]
+    pub fn with_ticket(ticket: ServiceTicket, clock_offset: i64, policy: InitiatorPolicy) -> Self {
         let service = ticket.service.clone();
-        let kerberos = Some(KerberosCredential { ticket, clock_offset });
-        Ok(Self { service, kerberos, ntlm: None, policy: Arc::new(policy) })
+        let kerberos = Some(KerberosCredential { ticket, clock_offset, delegated: None });
+        Self { service, kerberos, ntlm: None, policy: Arc::new(policy) }
+    }
+
+    /// The same, which gives the service a ticket-granting ticket: it can then do all that the client can, wherever the client
+    /// can. It goes with Kerberos alone.
+    #[must_use]
+    pub fn with_delegation(mut self, forwarded: Forwarded) -> Self {
+        if let Some(kerberos) = &mut self.kerberos {
+            kerberos.delegated = Some(forwarded);
+        }
+        self
     }
 
     /// A client that has a password for NTLM alone.
@@ -129,8 +151,9 @@ impl Initiator {
                 .map(|()| credential)
         });
         match (kerberos, by_ntlm) {
-            (Some(Ok(KerberosCredential { ticket, clock_offset })), _) => {
-                let sent = krb5::begin(ticket.clone(), &self.policy, *clock_offset, now, rng, out);
+            (Some(Ok(KerberosCredential { ticket, clock_offset, delegated })), _) => {
+                let delegated = delegated.clone();
+                let sent = krb5::begin(ticket.clone(), delegated, &self.policy, *clock_offset, now, rng, out);
                 Ok((Mech::Kerberos(sent), std::iter::once(MechChoice::Kerberos).chain(by_ntlm).collect()))
             }
             (_, Some(ntlm)) => Ok((Mech::Ntlm(ntlm::begin(&self.policy, out)), vec![ntlm])),

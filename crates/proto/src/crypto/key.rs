@@ -18,14 +18,32 @@ use std::sync::Arc;
 pub struct KeyUsage(pub u32);
 
 impl KeyUsage {
+    /// PA-ENC-TIMESTAMP.
+    pub const PA_ENC_TIMESTAMP: Self = Self(1);
     /// Encrypted part of a ticket.
     pub const TICKET: Self = Self(2);
+    /// Encrypted part of an AS-REP.
+    pub const AS_REP: Self = Self(3);
+    /// Authorization data of a TGS-REQ, under the session key.
+    pub const TGS_REQ_AUTHDATA_SESSION: Self = Self(4);
+    /// Authorization data of a TGS-REQ, under the authenticator's subkey.
+    pub const TGS_REQ_AUTHDATA_SUBKEY: Self = Self(5);
+    /// Checksum over a TGS-REQ's body, in its authenticator.
+    pub const TGS_REQ_CHECKSUM: Self = Self(6);
+    /// Authenticator of a TGS-REQ.
+    pub const TGS_REQ_AUTHENTICATOR: Self = Self(7);
+    /// Encrypted part of a TGS-REP, under the session key.
+    pub const TGS_REP_SESSION_KEY: Self = Self(8);
+    /// Encrypted part of a TGS-REP, under the authenticator's subkey.
+    pub const TGS_REP_SUBKEY: Self = Self(9);
     /// Checksum in an AP-REQ's authenticator.
     pub const AP_REQ_CHECKSUM: Self = Self(10);
     /// Authenticator of an AP-REQ.
     pub const AP_REQ_AUTHENTICATOR: Self = Self(11);
     /// Encrypted part of an AP-REP.
     pub const AP_REP: Self = Self(12);
+    /// Encrypted part of a KRB-CRED.
+    pub const KRB_CRED: Self = Self(14);
     /// Wrap tokens of the acceptor, sealed or not (RFC 4121 section 2).
     pub const ACCEPTOR_SEAL: Self = Self(22);
     /// MIC tokens of the acceptor (RFC 4121 section 2).
@@ -34,6 +52,22 @@ impl KeyUsage {
     pub const INITIATOR_SEAL: Self = Self(24);
     /// MIC tokens of the initiator (RFC 4121 section 2).
     pub const INITIATOR_SIGN: Self = Self(25);
+    /// FAST's checksum over the outer request (RFC 6113 section 5.4).
+    pub const FAST_REQ_CHECKSUM: Self = Self(50);
+    /// FAST's encrypted request (RFC 6113 section 5.4).
+    pub const FAST_ENC: Self = Self(51);
+    /// FAST's encrypted response (RFC 6113 section 5.4).
+    pub const FAST_REP: Self = Self(52);
+    /// FAST's checksum over the ticket (RFC 6113 section 5.4).
+    pub const FAST_FINISHED: Self = Self(53);
+    /// The client's encrypted challenge (RFC 6113 section 5.4.6).
+    pub const ENC_CHALLENGE_CLIENT: Self = Self(54);
+    /// The KDC's encrypted challenge (RFC 6113 section 5.4.6).
+    pub const ENC_CHALLENGE_KDC: Self = Self(55);
+    /// Checksum over a whole AS-REQ, in its reply (RFC 6806 section 11).
+    pub const AS_REQ: Self = Self(56);
+    /// SPAKE's second factor (RFC 9588 section 4.3).
+    pub const SPAKE: Self = Self(65);
 }
 
 /// A protocol key: a ticket's, a session key, a subkey, a password's.
@@ -56,6 +90,13 @@ enum Base {
     AesSha384(Hmac<Sha384>),
     Rc4(Hmac<Md5>),
 }
+
+/// Outputs of the PRF that PRF+ can number with its one byte.
+const PRF_PLUS_BLOCKS: usize = 255;
+
+/// Shortest and longest output of any etype's PRF, in bytes.
+const MIN_PRF_LEN: usize = 16;
+const MAX_PRF_LEN: usize = 48;
 
 /// A key of up to 32 bytes, zeros behind it; the etype says how long it is.
 pub(super) type KeyBytes = Wiped<32>;
@@ -80,7 +121,8 @@ impl Key {
         Self::from_bytes(etype, &key)
     }
 
-    pub(super) fn from_bytes(etype: Etype, key: &KeyBytes) -> Self {
+    /// The key that the start of these bytes is: random-to-key of RFC 3961, which changes nothing in any etype here.
+    pub(crate) fn from_bytes(etype: Etype, key: &KeyBytes) -> Self {
         let bytes = key.first(etype.key_len());
         let base = match etype {
             Etype::Aes128CtsHmacSha1_96 | Etype::Aes256CtsHmacSha1_96 => Base::AesSha1(Aes::new(etype, key)),
@@ -160,22 +202,38 @@ impl Key {
     /// # Errors
     /// [`CryptoError::PrfLength`] beyond 255 outputs.
     pub fn prf_plus(&self, input: &[u8], length: usize) -> Result<Secret, CryptoError> {
+        let refused = CryptoError::PrfLength { etype: self.0.etype, length };
+        if length > PRF_PLUS_BLOCKS * MAX_PRF_LEN {
+            return Err(refused);
+        }
+        let mut output = Secret::new(vec![0; length]);
+        if self.fill_prf_plus(input, output.expose_mut()) { Ok(output) } else { Err(refused) }
+    }
+
+    /// [`Key::prf_plus`] for a length that every etype has.
+    pub(crate) fn prf_plus_array<const N: usize>(&self, input: &[u8]) -> Wiped<N> {
+        const { assert!(N <= PRF_PLUS_BLOCKS * MIN_PRF_LEN) };
+        let mut output = Wiped::new();
+        self.fill_prf_plus(input, output.as_mut_slice());
+        output
+    }
+
+    /// Fills `output` with PRF+, and says whether it reached to the end.
+    fn fill_prf_plus(&self, input: &[u8], output: &mut [u8]) -> bool {
         let mut numbered = Secret::new([&[0], input].concat());
-        let mut output = Secret::new(Vec::with_capacity(length.min(255 * 48)));
+        let mut missing = output;
         for counter in 1..=u8::MAX {
-            if output.len() >= length {
+            if missing.is_empty() {
                 break;
             }
             if let Some(first) = numbered.expose_mut().first_mut() {
                 *first = counter;
             }
             let block = self.prf(numbered.expose());
-            let missing = length.saturating_sub(output.len());
-            output.expose_mut().extend(block.expose().iter().take(missing));
+            let (now, later) = missing.split_at_mut(block.len().min(missing.len()));
+            now.iter_mut().zip(block.expose()).for_each(|(to, from)| *to = *from);
+            missing = later;
         }
-        if output.len() < length {
-            return Err(CryptoError::PrfLength { etype: self.0.etype, length });
-        }
-        Ok(output)
+        missing.is_empty()
     }
 }

@@ -9,6 +9,7 @@
 
 mod aes_sha1;
 mod aes_sha2;
+mod cf2;
 mod cipher;
 mod cts;
 mod etype;
@@ -16,6 +17,7 @@ mod hmac;
 mod key;
 mod nfold;
 pub(crate) mod rc4_hmac;
+pub mod spake;
 mod string_to_key;
 mod wiped;
 
@@ -23,6 +25,7 @@ mod wiped;
 #[path = "../../tests/vectors/reader.rs"]
 mod vectors;
 
+pub use cf2::krb_fx_cf2;
 pub use cipher::{Checksummer, Cipher, Tag};
 pub use etype::{Etype, MAX_TAG_LEN, etype_name};
 pub use key::{Key, KeyUsage};

@@ -6,7 +6,8 @@ use zeroize::Zeroize;
 /// `N` bytes, zeros at first, that are wiped when dropped.
 ///
 /// `Zeroizing<[u8; N]>` would wipe byte by byte; a slice is wiped all at once.
-pub(super) struct Wiped<const N: usize>([u8; N]);
+#[derive(Clone)]
+pub(crate) struct Wiped<const N: usize>([u8; N]);
 
 impl<const N: usize> Wiped<N> {
     /// All zeros.

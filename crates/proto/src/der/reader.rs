@@ -17,6 +17,17 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, offset: 0 }
     }
 
+    /// Reads by `read` a value that fills `bytes`.
+    ///
+    /// # Errors
+    /// If `read` fails or leaves something.
+    pub fn whole<T>(bytes: &'a [u8], read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let mut reader = Self::new(bytes);
+        let value = read(&mut reader)?;
+        reader.finish()?;
+        Ok(value)
+    }
+
     /// An error at the cursor.
     #[must_use]
     pub const fn error(&self, problem: Problem) -> DerError {
@@ -142,6 +153,39 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Reader<'a>) -> Result<T>,
     ) -> Result<Option<T>> {
         if self.peek() == Some(tag::context(number)) { self.field(number, read).map(Some) } else { Ok(None) }
+    }
+
+    /// Reads by `read`, and yields beside the value the bytes it was read from: what a checksum is over.
+    ///
+    /// # Errors
+    /// If `read` fails.
+    pub fn with_encoding<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<(T, &'a [u8])> {
+        let start = *self;
+        let value = read(self)?;
+        let length = start.rest.len().saturating_sub(self.rest.len());
+        let encoding = start.rest.get(..length).ok_or(start.error(Problem::Truncated))?;
+        Ok((value, encoding))
+    }
+
+    /// SEQUENCE OF at most `most` elements, each read by `read`.
+    ///
+    /// # Errors
+    /// If it is not one, `read` fails, or there are more, which is told in the words of `too_many`.
+    pub fn sequence_of<T>(
+        &mut self,
+        most: usize,
+        too_many: &'static str,
+        mut read: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut unread = self.element(tag::SEQUENCE)?;
+        let mut values = Vec::new();
+        while !unread.is_empty() {
+            if values.len() == most {
+                return Err(unread.error(Problem::Value(too_many)));
+            }
+            values.push(read(&mut unread)?);
+        }
+        Ok(values)
     }
 
     /// INTEGER of at most 64 bits.
@@ -366,6 +410,31 @@ mod tests {
         let bytes = [0x30, 0x06, 0xA0, 0x04, 0x02, 0x02, 0x00, 0x01];
         let error = Reader::new(&bytes).within(tag::SEQUENCE, |seq| seq.field(0, Reader::int32)).unwrap_err();
         assert_eq!(error, DerError { offset: 4, problem: Problem::Integer });
+    }
+
+    #[test]
+    fn an_encoding_is_the_bytes_that_were_read_and_no_others() {
+        let mut reader = Reader::new(&[0x02, 0x01, 0x05, 0x02, 0x02, 0x01, 0x00, 0x04, 0x00]);
+        assert_eq!(reader.with_encoding(Reader::integer), Ok((5, &[0x02, 0x01, 0x05][..])));
+        assert_eq!(reader.with_encoding(Reader::integer), Ok((256, &[0x02, 0x02, 0x01, 0x00][..])));
+        assert_eq!(reader.with_encoding(|_| Ok(())), Ok(((), &[][..])));
+        assert!(reader.with_encoding(Reader::integer).is_err());
+        assert_eq!(reader.rest(), &[0x04, 0x00]);
+    }
+
+    #[test]
+    fn a_list_is_read_to_its_bound_and_refused_beyond() {
+        let list = [0x30, 0x09, 0x02, 0x01, 0x01, 0x02, 0x01, 0x02, 0x02, 0x01, 0x03];
+        let read = |most| Reader::new(&list).sequence_of(most, "more", Reader::integer);
+        assert_eq!(read(3), Ok(vec![1, 2, 3]));
+        assert_eq!(read(2), Err(DerError { offset: 8, problem: Problem::Value("more") }));
+        assert_eq!(Reader::new(&[0x30, 0]).sequence_of(0, "more", Reader::integer), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_value_that_does_not_fill_its_bytes_is_refused() {
+        assert_eq!(Reader::whole(&[0x02, 0x01, 0x05], Reader::integer), Ok(5));
+        assert_eq!(problem(Reader::whole(&[0x02, 0x01, 0x05, 0x00], Reader::integer)), Problem::Trailing(1));
     }
 
     #[test]

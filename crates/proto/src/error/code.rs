@@ -6,6 +6,32 @@ use std::fmt;
 
 /// Error codes that go over the wire in a KRB-ERROR, in the spelling of RFC 4120 section 7.5.9.
 pub mod krb {
+    /// Client's entry in database has expired.
+    pub const KDC_ERR_NAME_EXP: i32 = 1;
+    /// Server's entry in database has expired.
+    pub const KDC_ERR_SERVICE_EXP: i32 = 2;
+    /// Client not found in Kerberos database.
+    pub const KDC_ERR_C_PRINCIPAL_UNKNOWN: i32 = 6;
+    /// Server not found in Kerberos database.
+    pub const KDC_ERR_S_PRINCIPAL_UNKNOWN: i32 = 7;
+    /// Requested starttime is later than end time.
+    pub const KDC_ERR_NEVER_VALID: i32 = 11;
+    /// KDC policy rejects request.
+    pub const KDC_ERR_POLICY: i32 = 12;
+    /// KDC cannot accommodate requested option.
+    pub const KDC_ERR_BADOPTION: i32 = 13;
+    /// KDC has no support for encryption type.
+    pub const KDC_ERR_ETYPE_NOSUPP: i32 = 14;
+    /// Client's credentials have been revoked.
+    pub const KDC_ERR_CLIENT_REVOKED: i32 = 18;
+    /// Password has expired; change password to reset.
+    pub const KDC_ERR_KEY_EXPIRED: i32 = 23;
+    /// Pre-authentication information was invalid.
+    pub const KDC_ERR_PREAUTH_FAILED: i32 = 24;
+    /// Additional pre-authentication required.
+    pub const KDC_ERR_PREAUTH_REQUIRED: i32 = 25;
+    /// A service is not available.
+    pub const KDC_ERR_SVC_UNAVAILABLE: i32 = 29;
     /// Integrity check on decrypted field failed.
     pub const KRB_AP_ERR_BAD_INTEGRITY: i32 = 31;
     /// Ticket expired.
@@ -40,6 +66,12 @@ pub mod krb {
     pub const KRB_ERR_GENERIC: i32 = 60;
     /// No TGT available to validate USER-TO-USER.
     pub const KRB_AP_ERR_NO_TGT: i32 = 67;
+    /// The principal is in another realm.
+    pub const KDC_ERR_WRONG_REALM: i32 = 68;
+    /// What the KDC remembers of this pre-authentication has expired (RFC 6113 section 5.3).
+    pub const KDC_ERR_PREAUTH_EXPIRED: i32 = 90;
+    /// The pre-authentication goes on (RFC 6113 section 5.2).
+    pub const KDC_ERR_MORE_PREAUTH_DATA_REQUIRED: i32 = 91;
 }
 
 struct Row {
@@ -381,6 +413,92 @@ codes! {
         "The sequence number of a direction has reached its end.",
         "open a new connection";
 
+    6001 KDC_CLIENT_UNKNOWN Mismatch None,
+        "The KDC does not know the client principal.",
+        "check the spelling of the name and of the realm, in which upper and lower case differ; --enterprise for a name that has the form of a mail address";
+    6002 KDC_SERVICE_UNKNOWN Mismatch None,
+        "The KDC does not know the service principal.",
+        "check the spelling: the host's full name, no address; if it is right, register the service at the KDC, or name its realm";
+    6003 KDC_PREAUTH_FAILED Mismatch None,
+        "The KDC says that the password or key is wrong.",
+        "type the password again, or export the keytab again; several wrong tries may lock the account";
+    6004 KDC_CLIENT_REVOKED Mismatch None,
+        "The account is locked, disabled, or has expired.",
+        "ask whoever administers the realm to enable the account";
+    6005 KDC_PASSWORD_EXPIRED Mismatch None,
+        "The password has expired.",
+        "change it (kpasswd), then try again";
+    6006 KDC_POLICY Mismatch None,
+        "The KDC's policy says no.",
+        "look into the KDC's log, where the same moment has the cause";
+    6007 KDC_ETYPE_NOSUPP Mismatch None,
+        "The KDC has no key of an etype that is permitted here.",
+        "give the principal AES keys (change its password), or name the etype in permitted_enctypes knowing its weakness";
+    6008 KDC_CLOCK_SKEW Mismatch None,
+        "The KDC's clock and ours differ by more than it permits.",
+        "set this machine's clock (NTP)";
+    6009 KDC_ERROR Mismatch None,
+        "The KDC refused the request.",
+        "look into the KDC's log, where the same moment has the cause";
+    6010 KDC_REPLY_MALFORMED PeerMisbehaved None,
+        "The KDC's answer breaks its encoding rules.",
+        "check that a KDC answers at that address; if one does, it is faulty, or something on the way alters bytes";
+    6011 KDC_REPLY_INTEGRITY PeerMisbehaved None,
+        "The KDC's answer is not under the key that the client and the KDC share.",
+        "the password or key is another than the KDC's, or the answer does not come from the KDC: do not trust it";
+    6012 KDC_REPLY_MODIFIED PeerMisbehaved None,
+        "The KDC's answer is not the answer to this request.",
+        "somebody sends recorded or altered answers, or the KDC is faulty: keep a capture";
+    6013 KDC_REPLY_ETYPE Policy None,
+        "The KDC's answer uses an etype that was not asked for.",
+        "give the principals AES keys, or name the etype in permitted_enctypes knowing its weakness";
+    6014 PREAUTH_UNSUPPORTED Mismatch None,
+        "The KDC demands a pre-authentication that is not spoken here, or not permitted.",
+        "SPAKE, encrypted timestamp and, with FAST, encrypted challenge are spoken: allow one of them at the KDC, or give FAST a ticket for its armor";
+    6015 FAST_STRIPPED PeerMisbehaved None,
+        "An answer to an armored request came without armor.",
+        "the KDC does not speak FAST, or somebody forges its answers: do not trust it";
+    6016 REFERRAL_ASTRAY Mismatch None,
+        "The KDCs send the request from realm to realm without an end.",
+        "the trust between the realms is misconfigured: name the service's realm, or its path in capaths";
+    6017 CLIENT_KEY_ABSENT Configuration None,
+        "The keytab has no key of the client that could be used.",
+        "export the key of that principal into the keytab";
+    6018 CREDENTIAL_ABSENT Configuration None,
+        "There is no ticket-granting ticket and nothing to get one with.",
+        "log in: countersign ticket get --user NAME@REALM, or --user with connect";
+    6019 KDC_EXCHANGE_TOO_LONG PeerMisbehaved None,
+        "The KDC asks for more and more without coming to an end.",
+        "the KDC is faulty, or somebody forges its answers";
+    6020 CLIENT_REALM_ABSENT Configuration None,
+        "The client is named without a realm, and there is no default realm.",
+        "write NAME@REALM, or set default_realm in krb5.conf";
+    6021 PASSWORD_UNUSABLE Configuration None,
+        "The password cannot be made into the key that the KDC asks for.",
+        "if somebody poses as the KDC the wish may be forged; otherwise give the principal another salt or iteration count";
+
+    6101 KDC_NOT_CONFIGURED Configuration None,
+        "No KDC is known for the realm.",
+        "name one in krb5.conf ([realms], kdc = HOST), or register _kerberos SRV records in the DNS; check the realm's spelling";
+    6102 KDC_UNREACHABLE Environment None,
+        "No KDC of the realm can be reached.",
+        "check that a KDC runs at these addresses, and that no firewall is between (port 88, UDP and TCP)";
+    6103 KDC_NO_ANSWER Environment None,
+        "No KDC of the realm answers in time.",
+        "check that a KDC runs at these addresses, and that no firewall is between (port 88, UDP and TCP)";
+    6104 KDC_ANSWER_UNUSABLE Environment None,
+        "Something answers at the KDCs' addresses, but not as a KDC answers this request.",
+        "check that the addresses and ports are those of KDCs; if they are, look into the KDC's log";
+    6105 KKDCP_FAILED Environment None,
+        "The HTTPS proxy does not lead to a KDC.",
+        "check the proxy's URL and certificate (http_anchors), and look into its log";
+    6106 KDC_LOOKUP_FAILED Environment None,
+        "The DNS does not answer where the realm's KDCs are.",
+        "check the name servers, or name the KDCs in krb5.conf ([realms], kdc = HOST)";
+    6107 KDC_UNAVAILABLE Environment None,
+        "The KDCs say that they cannot serve requests now.",
+        "look into the KDC's log: often its database cannot be reached";
+
     7001 KEYTAB_UNREADABLE Configuration None,
         "The keytab cannot be opened or read.",
         "check the path, and that the program's user may read it";
@@ -409,6 +527,68 @@ codes! {
     7009 PASSWORD_UNREADABLE Configuration None,
         "The file with a password cannot be read, or holds none.",
         "name a file whose first line is the password";
+    7010 KRB5_CONF_UNREADABLE Configuration None,
+        "A file of the Kerberos configuration, or one that it includes, cannot be read.",
+        "check the path and the include line that names it, and that the program's user may read it";
+    7011 KRB5_CONF_MALFORMED Configuration None,
+        "A line of the Kerberos configuration breaks its syntax, or has a value that cannot be read.",
+        "correct the line, as krb5.conf(5) describes it";
+
+    7015 CCACHE_UNWRITABLE Configuration None,
+        "The credential cache cannot be written, made or destroyed.",
+        "check the folder, its free space and whose file it is, or name another cache with --ccache";
+    7016 CCACHE_TYPE_UNSUPPORTED Configuration None,
+        "The credential cache is of a type that is not implemented, or its name cannot be read.",
+        "name a cache of type FILE, DIR or MEMORY with --ccache or in KRB5CCNAME, such as FILE:/tmp/tickets";
+    7017 KEYTAB_UNWRITABLE Configuration None,
+        "The keytab cannot be written.",
+        "check the folder, its free space and whose file it is";
+    7018 KEYTAB_ENTRY_ABSENT Configuration None,
+        "No entry of the keytab is what was asked for.",
+        "look at what there is with countersign keytab list";
+
+    7101 REALM_UNREADABLE Configuration None,
+        "The folder of a realm, or a file in it, cannot be read or written.",
+        "check the path, its free space, and that the program's user may write there";
+    7102 REALM_ABSENT Configuration None,
+        "The folder holds no realm.",
+        "make one: countersign realm init --realm DIR NAME.OF.REALM";
+    7103 REALM_EXISTS Configuration None,
+        "The folder holds a realm already.",
+        "name another folder; nothing was changed";
+    7104 REALM_EXPOSED Configuration None,
+        "Others may read or change the files of a realm: whoever has its keys can be anybody in it.",
+        "give the folder mode 0700 and the files 0600, and make a new realm if others may have read the master key";
+    7105 REALM_IN_USE Configuration None,
+        "Another process serves the realm, and only one can.",
+        "end that process, or have clients use it";
+    7106 REALM_DAMAGED Configuration None,
+        "The database of a realm holds something that was not put there.",
+        "restore the folder from a copy: somebody changed the file, or the disk did";
+    7107 REALM_TOO_NEW Configuration None,
+        "The database of a realm was made by a later version of this program.",
+        "use that version: this one does not know what it would overlook";
+    7108 MASTER_KEY_WRONG Configuration None,
+        "The master key is not the one that the realm's keys are sealed under.",
+        "name the file that was written when the realm was made (--master-key-file); without it the keys are lost";
+    7109 ACCOUNT_NAME_UNUSABLE Configuration None,
+        "No account of a realm can have that name.",
+        "choose another name";
+    7110 ACCOUNT_EXISTS Configuration None,
+        "There is an account, or another name of one, by that name.",
+        "choose another name, or remove the one that there is";
+    7111 ACCOUNT_ABSENT Configuration None,
+        "The realm has no account by that name.",
+        "check the spelling, in which upper and lower case differ";
+    7112 ACCOUNT_UNFIT Configuration None,
+        "What was asked for cannot be done with an account of that kind.",
+        "users have passwords, services have keytabs, and the realm cannot be without its own account";
+    7113 PASSWORD_TOO_WEAK Configuration None,
+        "The password is too easy to guess.",
+        "choose another, or have one made by chance (--random-password)";
+    7114 ADMINISTRATION_FAILED Configuration None,
+        "The process that serves the realm cannot be asked to change it.",
+        "look into that process's log; run the command as the user that it runs as, or as root";
 
     8001 FRAME_EMPTY PeerMisbehaved None,
         "A frame of length 0, which is never sent.",

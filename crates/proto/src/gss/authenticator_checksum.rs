@@ -96,13 +96,15 @@ fn split_u32_le(bytes: &[u8]) -> Option<(u32, &[u8])> {
     bytes.split_first_chunk::<4>().map(|(word, rest)| (u32::from_le_bytes(*word), rest))
 }
 
-/// Encodes the field, without delegation and extensions.
+/// Encodes the field, without extensions; `delegated` is a KRB-CRED of at most 65,535 bytes, which has a place in it only if
+/// `flags` have DELEG.
 #[must_use]
-pub fn encode(bindings: BindingsHash, flags: GssFlags) -> [u8; 24] {
-    let mut field = [0; 24];
-    let parts = BINDINGS_LENGTH.to_le_bytes().into_iter().chain(bindings.0).chain(flags.0.to_le_bytes());
-    for (to, from) in field.iter_mut().zip(parts) {
-        *to = from;
+pub fn encode(bindings: BindingsHash, flags: GssFlags, delegated: Option<&[u8]>) -> Vec<u8> {
+    let mut field = [&BINDINGS_LENGTH.to_le_bytes(), bindings.0.as_slice(), &flags.0.to_le_bytes()].concat();
+    if let Some((credential, length)) = delegated.and_then(|it| Some((it, u16::try_from(it.len()).ok()?))) {
+        field.extend_from_slice(&DELEGATION_OPTION.to_le_bytes());
+        field.extend_from_slice(&length.to_le_bytes());
+        field.extend_from_slice(credential);
     }
     field
 }
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     fn field(flags: u32, tail: &[u8]) -> Vec<u8> {
-        let mut field = encode(BindingsHash([7; 16]), GssFlags(flags)).to_vec();
+        let mut field = encode(BindingsHash([7; 16]), GssFlags(flags), None);
         field.extend_from_slice(tail);
         field
     }

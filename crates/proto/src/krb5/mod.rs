@@ -3,10 +3,12 @@
 pub mod acceptor;
 pub mod facts;
 pub mod initiator;
+pub mod kdc_exchange;
 pub mod keys;
 pub mod msg;
 pub mod per_message;
 pub mod replay;
+pub mod spake;
 pub mod transited;
 
 use rand_core::CryptoRng;

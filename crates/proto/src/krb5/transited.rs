@@ -40,19 +40,19 @@ pub fn check(
         return Err(PathFault::Encoding(tr_type));
     }
     let passed = expand(transited, client, server)?;
-    let tree;
-    let allowed = match capaths.get(client, server) {
-        Some(between) => between,
-        None => {
-            tree = between(client, server);
-            tree.as_slice()
-        }
-    };
+    let allowed = realms_between(client, server, capaths);
     let on_the_way = |realm: &Vec<u8>| realm == client || realm == server || allowed.contains(realm);
     match passed.into_iter().find(|realm| !on_the_way(realm)) {
         Some(realm) => Err(PathFault::Realm(realm)),
         None => Ok(()),
     }
+}
+
+/// The realms on the way from `client` to `server`, in order, without the two: as capaths have them, else up and down the
+/// domain tree.
+#[must_use]
+pub fn realms_between(client: &[u8], server: &[u8], capaths: &Capaths) -> Vec<Vec<u8>> {
+    capaths.get(client, server).map_or_else(|| between(client, server), <[Vec<u8>]>::to_vec)
 }
 
 /// Spells the encoding out. An empty subfield stands for all realms between its neighbours.

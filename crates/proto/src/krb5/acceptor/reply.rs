@@ -140,6 +140,6 @@ pub fn krb_error<'a>(
 ) {
     let Asked { mech, service } = asked.into();
     let e_data = awaiting_retry.then(skew_recovery);
-    let error = NewKrbError { stime: now, error_code, service, e_data: e_data.as_deref() };
+    let error = NewKrbError { stime: now, error_code, client: None, service, e_data: e_data.as_deref() };
     framing::wrap_as(mech, TokenId::KrbError, out, |body| error.write(body));
 }

@@ -2,10 +2,12 @@
 //! [`Established`]. Mutual authentication is always asked for, and nothing is believed before the AP-REP is verified.
 
 mod ap_rep;
+mod delegation;
 mod error;
 mod ticket;
 
 pub use ap_rep::ApRepVerified;
+pub use delegation::Forwarded;
 pub use error::InitiateError;
 pub use ticket::ServiceTicket;
 
@@ -18,7 +20,6 @@ use super::msg::checksum::ChecksumRef;
 use super::msg::encrypted_data::EncryptedData;
 use super::msg::encryption_key::EncryptionKeyRef;
 use super::msg::krb_error::KrbError;
-use super::msg::principal::Principal;
 use super::per_message::{Protection, Role};
 use crate::crypto::{Etype, Key, KeyUsage};
 use crate::der::Writer;
@@ -39,22 +40,24 @@ const FLAGS: GssFlags = GssFlags(
 /// KERB_AP_OPTIONS with KERB_AP_OPTIONS_CBT: we do channel binding, so an acceptor that finds none must refuse.
 const KERB_AP_OPTIONS_CBT: [u8; 4] = 0x4000_u32.to_le_bytes();
 
-/// Appends the AP-REQ for `ticket` to `out`. `clock_offset` is what is known of the KDC's clock against ours, in
-/// microseconds to add.
+/// Appends the AP-REQ for `ticket` to `out`, and in it the credential `delegated`, if there is one. `clock_offset` is what is
+/// known of the KDC's clock against ours, in microseconds to add.
 #[must_use]
 pub fn begin(
     ticket: ServiceTicket,
+    delegated: Option<Forwarded>,
     policy: &InitiatorPolicy,
     clock_offset: i64,
     now: Timestamp,
     rng: &mut dyn CryptoRng,
     out: &mut Vec<u8>,
 ) -> Sent {
-    send(ticket, policy, now.shifted(clock_offset), false, rng, out)
+    send(ticket, delegated, policy, now.shifted(clock_offset), false, rng, out)
 }
 
 fn send(
     ticket: ServiceTicket,
+    delegated: Option<Forwarded>,
     policy: &InitiatorPolicy,
     ctime: Timestamp,
     retried: bool,
@@ -64,8 +67,16 @@ fn send(
     let subkey = Key::generate(ticket.session_key.etype(), rng);
     let seq = initial_sequence_number(rng);
     let offered = offered_etypes(policy, subkey.etype());
-    let sent =
-        Sent { ctime, subkey, seq, offered, bound: policy.channel_bindings.is_some(), retried, ticket };
+    let sent = Sent {
+        ctime,
+        subkey,
+        seq,
+        offered,
+        bound: policy.channel_bindings.is_some(),
+        retried,
+        ticket,
+        delegated,
+    };
     sent.write(policy, rng, out);
     sent
 }
@@ -79,6 +90,7 @@ fn offered_etypes(policy: &InitiatorPolicy, session: Etype) -> Vec<Etype> {
 /// An AP-REQ is on its way.
 pub struct Sent {
     ticket: ServiceTicket,
+    delegated: Option<Forwarded>,
     ctime: Timestamp,
     subkey: Key,
     seq: u32,
@@ -108,7 +120,9 @@ pub struct Established {
 impl Sent {
     fn write(&self, policy: &InitiatorPolicy, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) {
         let bindings = policy.channel_bindings.as_ref().map_or(BindingsHash::NONE, ChannelBindings::hash);
-        let gss = authenticator_checksum::encode(bindings, FLAGS);
+        let session_key = &self.ticket.session_key;
+        let delegated = self.delegated.as_ref().map(|ticket| ticket.krb_cred(session_key, self.ctime, rng));
+        let gss = authenticator_checksum::encode(bindings, self.flags(), delegated.as_deref());
         let extensions = self.extensions();
         let authenticator = NewAuthenticator {
             client: &self.ticket.client,
@@ -119,9 +133,8 @@ impl Sent {
             authorization_data: extensions.as_deref(),
         };
         // Room for all of it at once: a buffer that grows leaves copies of the subkey behind.
-        let mut plaintext = Secret::new(Vec::with_capacity(capacity(&authenticator)));
+        let mut plaintext = Secret::new(Vec::with_capacity(authenticator.capacity()));
         authenticator.write(&mut Writer::new(plaintext.expose_mut()));
-        let session_key = &self.ticket.session_key;
         let mut cipher = Vec::new();
         session_key.cipher(KeyUsage::AP_REQ_AUTHENTICATOR).seal(rng, plaintext.expose(), &mut cipher);
         let enc_part = EncryptedData { etype: session_key.etype().wire(), kvno: None, cipher: &cipher };
@@ -144,6 +157,10 @@ impl Sent {
             elements.push(Element { ad_type: ad_type::KERB_AP_OPTIONS, data: &KERB_AP_OPTIONS_CBT });
         }
         (!elements.is_empty()).then(|| if_relevant(&elements))
+    }
+
+    fn flags(&self) -> GssFlags {
+        if self.delegated.is_some() { GssFlags(FLAGS.0 | GssFlags::DELEG.0) } else { FLAGS }
     }
 
     /// The service that must prove itself.
@@ -195,12 +212,13 @@ impl Sent {
             let until = self.ticket.endtime;
             return Err(InitiateError::Skew { theirs, ours: now, retried: self.retried, until });
         }
-        Ok(send(self.ticket, policy, theirs, true, rng, out))
+        Ok(send(self.ticket, self.delegated, policy, theirs, true, rng, out))
     }
 
     fn proved(self, body: &[u8], policy: &InitiatorPolicy) -> Result<Established, InitiateError> {
         let (reply, ap_rep) = ap_rep::verify(body, &self, policy)?;
         let acceptor_subkey = reply.subkey.is_some();
+        let flags = self.flags();
         let key = reply.subkey.unwrap_or(self.subkey);
         let ticket = self.ticket;
         let facts = Facts {
@@ -211,7 +229,7 @@ impl Sent {
             kvno: ticket.kvno,
             session_etype: ticket.session_key.etype(),
             message_etype: key.etype(),
-            flags: FLAGS,
+            flags,
             ticket_flags: ticket.flags,
             mutual: true,
             bindings: if self.bound { BindingsState::Sent } else { BindingsState::NotCompared },
@@ -228,40 +246,5 @@ impl Sent {
             receive_seq: reply.seq_number.into(),
         };
         Ok(Established { facts, protection, ap_rep })
-    }
-}
-
-/// Bytes that an authenticator takes at most: its names and authorization data, and more than all else of it.
-fn capacity(authenticator: &NewAuthenticator<'_>) -> usize {
-    const ALL_ELSE: usize = 512;
-    const TAG_AND_LENGTH: usize = 6;
-    let Principal { realm, components, .. } = authenticator.client;
-    let parts = components.iter().map(|component| component.len().saturating_add(TAG_AND_LENGTH));
-    let data = authenticator.authorization_data.map_or(0, <[u8]>::len);
-    parts.chain([realm.len(), data]).fold(ALL_ELSE, usize::saturating_add)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_authenticator_of_any_name_fits_into_what_is_reserved_for_it() {
-        for (count, length) in [(1, 0), (1, 5), (32, 1), (32, 1_000), (1, 70_000), (200, 127)] {
-            let component = "c".repeat(length);
-            let client = Principal::new(&component, &vec![component.as_str(); count]);
-            let authenticator = NewAuthenticator {
-                client: &client,
-                cksum: Some(ChecksumRef { cksumtype: CKSUMTYPE, bytes: &[7; 24] }),
-                ctime: Timestamp::new(1_795_399_200, 999_999),
-                subkey: Some(EncryptionKeyRef { etype: 18, bytes: &[7; 32] }),
-                seq_number: Some(u32::MAX),
-                authorization_data: Some(&[7; 2_000]),
-            };
-            let mut plaintext = Vec::with_capacity(capacity(&authenticator));
-            let reserved = plaintext.capacity();
-            authenticator.write(&mut Writer::new(&mut plaintext));
-            assert_eq!(plaintext.capacity(), reserved, "{count} of {length}");
-        }
     }
 }

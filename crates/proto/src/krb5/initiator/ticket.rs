@@ -8,6 +8,7 @@ use crate::krb5::msg::principal::Principal;
 use crate::krb5::msg::ticket::{Ticket, TicketFlags};
 use crate::policy::InitiatorPolicy;
 use crate::time::Timestamp;
+use std::time::Duration;
 
 /// How many of the cache's tickets a refusal lists.
 const MAX_LISTED: usize = 8;
@@ -46,12 +47,13 @@ impl ServiceTicket {
     pub fn select(
         ccache: &Ccache,
         service: &Principal,
-        policy: &InitiatorPolicy,
+        permitted_enctypes: &[Etype],
+        clock_skew: Duration,
         now: Timestamp,
     ) -> Result<Self, InitiateError> {
         let mut fault = None;
         for credential in ccache.find_service(service) {
-            match Self::from_credential(credential, policy, now) {
+            match Self::from_credential(credential, permitted_enctypes, clock_skew, now) {
                 Ok(ticket) => return Ok(ticket),
                 Err(error) => fault = Some(error),
             }
@@ -69,15 +71,16 @@ impl ServiceTicket {
     /// If it is not good now, its session key is not permitted, or it is no ticket at all.
     pub fn from_credential(
         credential: &Credential,
-        policy: &InitiatorPolicy,
+        permitted_enctypes: &[Etype],
+        clock_skew: Duration,
         now: Timestamp,
     ) -> Result<Self, InitiateError> {
         let service = service_of(credential);
         let epoch = Timestamp::default();
         let from = if credential.starttime == epoch { credential.authtime } else { credential.starttime };
         let until = credential.endtime;
-        check_times(&service, from, until, policy, now)?;
-        let session_key = session_key(credential, policy)?;
+        check_times(&service, from, until, clock_skew, now)?;
+        let session_key = session_key(credential, permitted_enctypes)?;
         let mut reader = Reader::new(&credential.ticket);
         let parsed = Ticket::parse(&mut reader).and_then(|ticket| reader.finish().map(|()| ticket));
         let ticket =
@@ -107,7 +110,7 @@ impl ServiceTicket {
     /// # Errors
     /// If it is not, or not yet.
     pub fn check_times(&self, policy: &InitiatorPolicy, now: Timestamp) -> Result<(), InitiateError> {
-        check_times(&self.service, self.starttime, self.endtime, policy, now)
+        check_times(&self.service, self.starttime, self.endtime, policy.clock_skew, now)
     }
 }
 
@@ -115,20 +118,20 @@ fn check_times(
     service: &Principal,
     from: Timestamp,
     until: Timestamp,
-    policy: &InitiatorPolicy,
+    clock_skew: Duration,
     now: Timestamp,
 ) -> Result<(), InitiateError> {
-    if from > now.saturating_add(policy.clock_skew) || until <= now {
+    if from > now.saturating_add(clock_skew) || until <= now {
         return Err(InitiateError::TicketNotValid { service: service.clone(), from, until, now });
     }
     Ok(())
 }
 
-fn session_key(credential: &Credential, policy: &InitiatorPolicy) -> Result<Key, InitiateError> {
+fn session_key(credential: &Credential, permitted_enctypes: &[Etype]) -> Result<Key, InitiateError> {
     let service = || service_of(credential);
     let number = credential.key_etype;
-    let Some(etype) = Etype::from_wire(number).filter(|etype| policy.permits(*etype)) else {
-        let permitted = policy.permitted_enctypes.clone();
+    let Some(etype) = Etype::from_wire(number).filter(|etype| permitted_enctypes.contains(etype)) else {
+        let permitted = permitted_enctypes.to_vec();
         return Err(InitiateError::SessionKeyEtype { service: service(), etype: number, permitted });
     };
     let length = credential.key.len();

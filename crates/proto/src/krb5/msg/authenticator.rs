@@ -90,6 +90,19 @@ pub struct NewAuthenticator<'a> {
 }
 
 impl NewAuthenticator<'_> {
+    /// Bytes that it takes at most: its names, checksum and authorization data, and more than all else of it. For a buffer that never
+    /// grows, since it holds a key.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        const ALL_ELSE: usize = 512;
+        const TAG_AND_LENGTH: usize = 6;
+        let Principal { realm, components, .. } = self.client;
+        let parts = components.iter().map(|component| component.len().saturating_add(TAG_AND_LENGTH));
+        let data = self.authorization_data.map_or(0, <[u8]>::len);
+        let sum = self.cksum.map_or(0, |cksum| cksum.bytes.len());
+        parts.chain([realm.len(), data, sum]).fold(ALL_ELSE, usize::saturating_add)
+    }
+
     /// Writes an Authenticator.
     pub fn write(&self, writer: &mut Writer<'_>) {
         writer
@@ -113,6 +126,31 @@ impl NewAuthenticator<'_> {
         }
         if let Some(encoded) = self.authorization_data {
             fields.field(8, |field| field.encoded(encoded));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authenticator_of_any_name_fits_into_what_is_reserved_for_it() {
+        for (count, length) in [(1, 0), (1, 5), (32, 1), (32, 1_000), (1, 70_000), (200, 127)] {
+            let component = "c".repeat(length);
+            let client = Principal::new(&component, &vec![component.as_str(); count]);
+            let authenticator = NewAuthenticator {
+                client: &client,
+                cksum: Some(ChecksumRef { cksumtype: 0x8003, bytes: &[7; 5_000] }),
+                ctime: Timestamp::new(1_795_399_200, 999_999),
+                subkey: Some(EncryptionKeyRef { etype: 18, bytes: &[7; 32] }),
+                seq_number: Some(u32::MAX),
+                authorization_data: Some(&[7; 2_000]),
+            };
+            let mut plaintext = Vec::with_capacity(authenticator.capacity());
+            let reserved = plaintext.capacity();
+            authenticator.write(&mut Writer::new(&mut plaintext));
+            assert_eq!(plaintext.capacity(), reserved, "{count} of {length}");
         }
     }
 }

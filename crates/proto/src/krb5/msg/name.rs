@@ -32,6 +32,20 @@ impl<'a> NameRef<'a> {
     /// # Errors
     /// If it breaks DER, has no or too many components, or is too long.
     pub fn parse(reader: &mut Reader<'a>) -> Result<Self, DerError> {
+        let at = *reader;
+        let name = Self::parse_or_nobody(reader)?;
+        if name.is_empty() {
+            return Err(at.error(Problem::Value("a name without components")));
+        }
+        Ok(name)
+    }
+
+    /// Reads a PrincipalName as [`NameRef::parse`] does, or one without components: a KDC that has no name to put into
+    /// an error sends that (Heimdal's does).
+    ///
+    /// # Errors
+    /// If it breaks DER, has too many components, or is too long.
+    pub(super) fn parse_or_nobody(reader: &mut Reader<'a>) -> Result<Self, DerError> {
         reader.within(tag::SEQUENCE, |name| {
             let name_type = name.field(0, Reader::int32)?;
             let components = name.field(1, |field| {
@@ -41,6 +55,12 @@ impl<'a> NameRef<'a> {
             })?;
             Ok(Self { name_type, components })
         })
+    }
+
+    /// Whether it has no components, which only a KRB-ERROR's name may lack.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.components.is_empty()
     }
 
     /// The components' bytes, in order.
@@ -85,13 +105,21 @@ pub(super) fn realm_and_name<'a>(
     realm_field: u8,
     name_field: u8,
 ) -> Result<(&'a [u8], NameRef<'a>), DerError> {
-    let too_long = fields.error(TOO_LONG);
+    let at = *fields;
     let realm = fields.field(realm_field, realm)?;
     let name = fields.field(name_field, NameRef::parse)?;
-    if realm.len().saturating_add(name.byte_count()) > MAX_BYTES {
-        return Err(too_long);
-    }
+    check_together(at, realm, Some(name))?;
     Ok((realm, name))
+}
+
+/// Holds a realm and a name in it to [`MAX_BYTES`] bytes together.
+pub(super) fn check_together(
+    at: Reader<'_>,
+    realm: &[u8],
+    name: Option<NameRef<'_>>,
+) -> Result<(), DerError> {
+    let bytes = name.map_or(0, |name| name.byte_count());
+    if realm.len().saturating_add(bytes) > MAX_BYTES { Err(at.error(TOO_LONG)) } else { Ok(()) }
 }
 
 fn check_components(mut components: Reader<'_>) -> Result<(), DerError> {
@@ -105,8 +133,7 @@ fn check_components(mut components: Reader<'_>) -> Result<(), DerError> {
         return Err(start.error(TOO_LONG));
     }
     match count {
-        0 => Err(start.error(Problem::Value("a name without components"))),
-        1..=MAX_COMPONENTS => Ok(()),
+        0..=MAX_COMPONENTS => Ok(()),
         _ => Err(start.error(Problem::Value("a name of more than 32 components"))),
     }
 }

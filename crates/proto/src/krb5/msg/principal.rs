@@ -14,6 +14,8 @@ pub mod name_type {
     pub const KRB_NT_SRV_INST: i32 = 2;
     /// A service with a host name as instance.
     pub const KRB_NT_SRV_HST: i32 = 3;
+    /// A user by a name that has the form of a mail address, in one component (RFC 6806 section 5).
+    pub const KRB_NT_ENTERPRISE: i32 = 10;
 }
 
 /// A whole principal: a realm and every component, as the bytes that they are.

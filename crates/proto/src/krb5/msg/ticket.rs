@@ -1,10 +1,10 @@
 //! Ticket and EncTicketPart (RFC 4120 section 5.3).
 
-use super::PVNO;
 use super::authorization_data::AuthorizationData;
 use super::encrypted_data::EncryptedData;
 use super::encryption_key::EncryptionKeyRef;
 use super::name::{NameRef, realm_and_name};
+use super::{PVNO, addresses};
 use crate::der::{DerError, Problem, Reader, tag};
 use crate::time::Timestamp;
 
@@ -56,13 +56,30 @@ impl TicketFlags {
     pub const FORWARDABLE: Self = Self(1 << 30);
     /// Was forwarded.
     pub const FORWARDED: Self = Self(1 << 29);
+    /// Tickets of other addresses may be made of it.
+    pub const PROXIABLE: Self = Self(1 << 28);
+    /// Is such a ticket of another address.
+    pub const PROXY: Self = Self(1 << 27);
+    /// Postdated tickets may be made of it.
+    pub const MAY_POSTDATE: Self = Self(1 << 26);
+    /// Was postdated.
+    pub const POSTDATED: Self = Self(1 << 25);
     /// Postdated and not validated: not to be accepted.
     pub const INVALID: Self = Self(1 << 24);
+    /// May be renewed until renew-till.
+    pub const RENEWABLE: Self = Self(1 << 23);
+    /// Issued to the client's own key, not to a TGT.
+    pub const INITIAL: Self = Self(1 << 22);
     /// Issued after the client proved itself.
     pub const PRE_AUTHENT: Self = Self(1 << 21);
+    /// Issued after the client proved itself with hardware.
+    pub const HW_AUTHENT: Self = Self(1 << 20);
     /// The KDC checked the transited realms.
     pub const TRANSITED_POLICY_CHECKED: Self = Self(1 << 19);
-
+    /// The KDC holds the service fit for delegation.
+    pub const OK_AS_DELEGATE: Self = Self(1 << 18);
+    /// The encrypted part of the reply has PA-DATA (RFC 6806 section 11).
+    pub const ENC_PA_REP: Self = Self(1 << 16);
     /// Issued to nobody in particular (RFC 8062 section 3).
     pub const ANONYMOUS: Self = Self(1 << 15);
 
@@ -153,7 +170,7 @@ impl<'a> EncTicketPart<'a> {
             starttime: part.optional_field(6, Reader::time)?,
             endtime: part.field(7, Reader::time)?,
             renew_till: part.optional_field(8, Reader::time)?,
-            caddr: part.optional_field(9, |field| field.element(tag::SEQUENCE).map(|list| list.rest()))?,
+            caddr: part.optional_field(9, addresses)?,
             authorization_data: part.optional_field(10, AuthorizationData::parse)?,
         })
     }

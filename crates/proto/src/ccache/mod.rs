@@ -1,10 +1,17 @@
 //! Credential caches: the tickets of an initiator, in MIT's FILE format, version 4.
 //!
-//! Only reading; the bytes come from the caller, who also locks the file while it reads.
+//! Bytes come from the caller and go to the caller, who also locks the file while it is read or changed. [`Addition`] says
+//! how a file is changed where it lies.
+
+mod addition;
+mod read;
+mod write;
+
+pub use addition::{Addition, Removal};
 
 use crate::der::Reader;
 use crate::error::{Code, Explain, code};
-use crate::keytab::{FileBytes, MAX_COMPONENTS, Truncated};
+use crate::keytab::{DoesNotFit, Truncated};
 use crate::krb5::msg::principal::Principal;
 use crate::krb5::msg::ticket::Ticket;
 use crate::secret::Secret;
@@ -15,12 +22,14 @@ use std::fmt;
 /// Most addresses, and most authorization-data elements, that one credential may carry.
 pub const MAX_ELEMENTS: usize = 256;
 
+/// The two bytes that a cache begins with are this and the version.
 const FORMAT: u8 = 5;
 const VERSION: u8 = 4;
+/// The header field with the KDC's time offset.
 const TAG_KDC_OFFSET: u16 = 1;
+/// Settings pose as tickets for services of this realm whose first component is [`CONFIG_NAME`].
 const CONFIG_REALM: &[u8] = b"X-CACHECONF:";
 const CONFIG_NAME: &[u8] = b"krb5_ccache_conf_data";
-const REMOVED_CONFIG_REALM: &[u8] = b"X-RMED-CONF:";
 
 /// A credential cache. Entries that were deleted are left out.
 #[derive(Clone, Debug)]
@@ -87,28 +96,15 @@ pub struct ConfigEntry {
     pub principal: Option<Vec<u8>>,
     /// Its value, mostly text.
     pub value: Vec<u8>,
+    /// How many tickets stand before it in the file.
+    pub tickets_before: usize,
 }
 
 impl Ccache {
-    /// Reads the bytes of a whole FILE credential cache.
-    ///
-    /// # Errors
-    /// If the file is of another version, is cut short, or a count in it is over its bound ([`MAX_COMPONENTS`],
-    /// [`MAX_ELEMENTS`]). The error says at which byte.
-    pub fn parse(bytes: &[u8]) -> Result<Self, CcacheError> {
-        let mut file = FileBytes::new(bytes);
-        match file.array("the version 05 04")? {
-            [FORMAT, VERSION] => {}
-            [FORMAT, version @ 1..VERSION] => return Err(CcacheError::OldVersion { version }),
-            found => return Err(CcacheError::NotACcache { found }),
-        }
-        let kdc_offset = header(&mut file)?;
-        let default_principal = principal(&mut file)?;
-        let mut cache = Self { kdc_offset, default_principal, credentials: Vec::new(), config: Vec::new() };
-        while !file.is_empty() {
-            cache.admit(credential(&mut file)?);
-        }
-        Ok(cache)
+    /// A cache of `default_principal` without tickets.
+    #[must_use]
+    pub fn new(default_principal: Principal) -> Self {
+        Self { kdc_offset: None, default_principal, credentials: Vec::new(), config: Vec::new() }
     }
 
     /// The tickets of the default principal for the service `server`: its components equal byte by byte, and its realm
@@ -123,15 +119,40 @@ impl Ccache {
         })
     }
 
-    fn admit(&mut self, credential: Credential) {
-        if credential.is_removed() {
-            return;
+    /// Adds a ticket in place of the one that it [`replaces`](Credential::replaces), or behind all others.
+    pub fn add(&mut self, credential: Credential) {
+        match self.credentials.iter_mut().find(|known| credential.replaces(known)) {
+            Some(known) => *known = credential,
+            None => self.credentials.push(credential),
         }
-        if credential.server.realm == CONFIG_REALM {
-            self.config.extend(config_entry(credential));
-        } else {
-            self.credentials.push(credential);
+    }
+
+    /// The setting `key` that is about `principal`, or about the whole cache.
+    #[must_use]
+    pub fn config(&self, key: &[u8], principal: Option<&Principal>) -> Option<&[u8]> {
+        let principal = principal.map(write::principal_text);
+        self.config.iter().find(|entry| entry.is(key, principal.as_deref())).map(|entry| &entry.value[..])
+    }
+
+    /// Changes a setting, or adds it: a key such as `fast_avail`, `pa_type` or `refresh_time`, which MIT's library reads
+    /// too, about `principal` (in most cases the service of a ticket) or about the whole cache.
+    pub fn set_config(&mut self, key: &[u8], principal: Option<&Principal>, value: &[u8]) {
+        let principal = principal.map(write::principal_text);
+        match self.config.iter_mut().find(|entry| entry.is(key, principal.as_deref())) {
+            Some(entry) => entry.value = value.to_vec(),
+            None => self.config.push(ConfigEntry {
+                key: key.to_vec(),
+                principal,
+                value: value.to_vec(),
+                tickets_before: self.credentials.len(),
+            }),
         }
+    }
+}
+
+impl ConfigEntry {
+    fn is(&self, key: &[u8], principal: Option<&[u8]>) -> bool {
+        self.key == key && self.principal.as_deref() == principal
     }
 }
 
@@ -146,97 +167,18 @@ impl Credential {
         }
     }
 
-    /// Deleting overwrites an entry in place with times that no ticket has, and a setting with another realm too.
-    fn is_removed(&self) -> bool {
-        let never_lived = self.endtime == Timestamp::default() && self.authtime.seconds() == u32::MAX.into();
-        never_lived || self.server.realm == REMOVED_CONFIG_REALM
+    /// Whether this ticket takes the place of `old` in a cache: same client, service, etype of the session key,
+    /// authorization data and, for user-to-user, other ticket. Session keys of different etypes stand side by side, as
+    /// applications may take only one of them.
+    #[must_use]
+    pub fn replaces(&self, old: &Self) -> bool {
+        self.client == old.client
+            && self.server == old.server
+            && self.key_etype == old.key_etype
+            && self.is_skey == old.is_skey
+            && self.second_ticket == old.second_ticket
+            && self.authdata == old.authdata
     }
-}
-
-/// A setting poses as a ticket for `krb5_ccache_conf_data/KEY[/PRINCIPAL]`; others in its realm mean nothing to us.
-fn config_entry(credential: Credential) -> Option<ConfigEntry> {
-    let mut components = credential.server.components.into_iter();
-    if components.next()? != CONFIG_NAME {
-        return None;
-    }
-    Some(ConfigEntry { key: components.next()?, principal: components.next(), value: credential.ticket })
-}
-
-/// Fields of {tag, length, value}; those that are not known are skipped.
-fn header(file: &mut FileBytes<'_>) -> Result<Option<i64>, CcacheError> {
-    let length = file.u16("a header length")?;
-    let mut fields = file.section(length.into(), "a header")?;
-    let mut kdc_offset = None;
-    while !fields.is_empty() {
-        let tag = fields.u16("a header field's tag")?;
-        let length = fields.u16("a header field's length")?;
-        let mut value = fields.section(length.into(), "a header field")?;
-        if tag == TAG_KDC_OFFSET {
-            let seconds = i64::from(value.i32("the KDC's time offset in seconds")?);
-            let micros = i64::from(value.i32("the KDC's time offset in microseconds")?);
-            kdc_offset = Some(seconds.saturating_mul(1_000_000).saturating_add(micros));
-        }
-    }
-    Ok(kdc_offset)
-}
-
-fn credential(file: &mut FileBytes<'_>) -> Result<Credential, CcacheError> {
-    // A struct literal is evaluated in the order that it is written in, which is the order of the file.
-    Ok(Credential {
-        client: principal(file)?,
-        server: principal(file)?,
-        key_etype: i32::from(file.i16("a session key's etype")?),
-        key: Secret::from(data(file, "a session key")?),
-        authtime: time(file, "an authtime")?,
-        starttime: time(file, "a starttime")?,
-        endtime: time(file, "an endtime")?,
-        renew_till: time(file, "a renew-till time")?,
-        is_skey: file.u8("an is_skey flag")? != 0,
-        flags: file.u32("ticket flags")?,
-        addresses: elements(file, "addresses")?,
-        authdata: elements(file, "authorization data")?,
-        ticket: data(file, "a ticket")?.to_vec(),
-        second_ticket: data(file, "a second ticket")?.to_vec(),
-    })
-}
-
-fn principal(file: &mut FileBytes<'_>) -> Result<Principal, CcacheError> {
-    let name_type = file.i32("a name type")?;
-    let count = count(file, "name components", MAX_COMPONENTS)?;
-    let realm = data(file, "a realm")?.to_vec();
-    let mut components = Vec::new();
-    for _ in 0..count {
-        components.push(data(file, "a name component")?.to_vec());
-    }
-    Ok(Principal { name_type, realm, components })
-}
-
-fn elements(file: &mut FileBytes<'_>, what: &'static str) -> Result<Vec<Element>, CcacheError> {
-    let mut elements = Vec::new();
-    for _ in 0..count(file, what, MAX_ELEMENTS)? {
-        let element_type = i32::from(file.i16(what)?);
-        elements.push(Element { element_type, data: data(file, what)?.to_vec() });
-    }
-    Ok(elements)
-}
-
-fn count(file: &mut FileBytes<'_>, what: &'static str, limit: usize) -> Result<u32, CcacheError> {
-    let offset = file.offset();
-    let count = file.u32(what)?;
-    if usize::try_from(count).is_ok_and(|count| count <= limit) {
-        Ok(count)
-    } else {
-        Err(CcacheError::TooMany { offset, what, count, limit })
-    }
-}
-
-fn data<'a>(file: &mut FileBytes<'a>, what: &'static str) -> Result<&'a [u8], Truncated> {
-    let length = file.u32(what)?;
-    file.take(length, what)
-}
-
-fn time(file: &mut FileBytes<'_>, what: &'static str) -> Result<Timestamp, Truncated> {
-    Ok(Timestamp::new(file.u32(what)?.into(), 0))
 }
 
 /// All but the session key, and the tickets by their length.
@@ -287,11 +229,17 @@ pub enum CcacheError {
         /// Its bound.
         limit: usize,
     },
+    /// Of what is to be written, a value has no place in the format.
+    #[error("credential cache with {0}")]
+    DoesNotFit(#[from] DoesNotFit),
 }
 
 impl Explain for CcacheError {
     fn code(&self) -> Code {
-        code::CCACHE_MALFORMED
+        match self {
+            Self::DoesNotFit(_) => code::CCACHE_UNWRITABLE,
+            _ => code::CCACHE_MALFORMED,
+        }
     }
 
     fn saw(&self) -> Cow<'static, str> {
@@ -304,6 +252,17 @@ impl Explain for CcacheError {
             Self::OldVersion { .. } => "a reader of version 4 only".into(),
             Self::Truncated(truncated) => truncated.expected().into(),
             Self::TooMany { limit, what, .. } => format!("room for {limit} {what}").into(),
+            Self::DoesNotFit(_) => {
+                "room for 32 name components, 256 addresses, etypes of 16 bits and times from 1970 to 2106"
+                    .into()
+            }
+        }
+    }
+
+    fn advice(&self) -> Cow<'static, str> {
+        match self {
+            Self::DoesNotFit(_) => "report this: no KDC issues such a ticket".into(),
+            _ => self.code().advice().into(),
         }
     }
 }
