@@ -31,7 +31,8 @@ static const char usage[] =
     "  --unsealed            wrap without confidentiality\n"
     "  --mic TEXT            after the handshake exchange a MIC over TEXT each way, one in a frame\n"
     "  --save-token FILE     write the first token sent to FILE\n"
-    "  --replay-token FILE   send the bytes of FILE as first token and report the answer\n";
+    "  --replay-token FILE   send the bytes of FILE as first token and report the answer\n"
+    "  --delegated FILE      write a delegated credential to the credential cache FILE\n";
 
 static const struct { const char *name; OM_uint32 bit; } flag_names[] = {
     { "mutual", GSS_C_MUTUAL_FLAG }, { "replay", GSS_C_REPLAY_FLAG }, { "sequence", GSS_C_SEQUENCE_FLAG },
@@ -49,7 +50,7 @@ struct options {
     krb5_enctype etypes[MAX_ETYPES];
     OM_uint32 etype_count;
     long count;
-    const char *message, *sizes, *mic, *save_token, *replay_token;
+    const char *message, *sizes, *mic, *save_token, *replay_token, *delegated;
     int sealed;
 };
 
@@ -148,6 +149,8 @@ static void read_options(struct options *options, char **arguments)
             options->save_token = value;
         } else if (strcmp(name, "--replay-token") == 0) {
             options->replay_token = value;
+        } else if (strcmp(name, "--delegated") == 0) {
+            options->delegated = value;
         } else {
             die(EXIT_USAGE, "usage: unknown option %s %s\n%s", name, value, usage);
         }
@@ -359,6 +362,7 @@ static gss_ctx_id_t acceptor_handshake(const struct options *options, gss_cred_i
 {
     OM_uint32 major, minor, ignored;
     gss_ctx_id_t context = GSS_C_NO_CONTEXT;
+    gss_cred_id_t delegated = GSS_C_NO_CREDENTIAL;
     gss_buffer_desc input, output;
     int legs = 0;
     do {
@@ -368,7 +372,7 @@ static gss_ctx_id_t acceptor_handshake(const struct options *options, gss_cred_i
             return GSS_C_NO_CONTEXT;
         }
         major = gss_accept_sec_context(&minor, &context, credential, &input, options->bindings, NULL, NULL, &output,
-                                       NULL, NULL, NULL);
+                                       NULL, NULL, &delegated);
         free(input.value);
         if (output.length > 0 && legs++ == 0 && options->save_token != NULL)
             write_file(options->save_token, output);
@@ -381,6 +385,9 @@ static gss_ctx_id_t acceptor_handshake(const struct options *options, gss_cred_i
             return GSS_C_NO_CONTEXT;
         }
     } while (major == GSS_S_CONTINUE_NEEDED);
+    if (delegated != GSS_C_NO_CREDENTIAL && options->delegated != NULL)
+        store_credential(delegated, options->delegated);
+    gss_release_cred(&ignored, &delegated);
     print_context(context);
     return context;
 }

@@ -64,6 +64,9 @@ gss_buffer_desc ap_req_without_checksum(const char *spn);
 const char *token_kind(gss_buffer_desc token);
 /* If `token` is a KRB-ERROR, writes its fields to stderr as one line and returns 1. */
 int report_krb_error(gss_buffer_desc token);
+/* Writes the tickets of a Kerberos credential to a new credential cache in the file `path`, and tells
+   `delegated PRINCIPAL` on stdout. */
+void store_credential(gss_cred_id_t credential, const char *path);
 /* The etype of the key that protects messages, or 0 if the library does not tell. */
 int message_etype(gss_ctx_id_t context);
 

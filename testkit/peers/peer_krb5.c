@@ -163,3 +163,34 @@ int message_etype(gss_ctx_id_t context)
     return etype;
 #endif
 }
+
+void store_credential(gss_cred_id_t credential, const char *path)
+{
+    OM_uint32 major, minor;
+    gss_name_t name = GSS_C_NO_NAME;
+    gss_buffer_desc text = GSS_C_EMPTY_BUFFER;
+    major = gss_inquire_cred(&minor, credential, &name, NULL, NULL, NULL);
+    require(major, minor, "delegated credential");
+    major = gss_display_name(&minor, name, &text, NULL);
+    require(major, minor, "delegated name");
+    char *principal_text = allocate(text.length + 1);
+    memcpy(principal_text, text.value, text.length);
+    principal_text[text.length] = 0;
+
+    krb5_context krb5 = new_krb5();
+    krb5_principal principal;
+    krb5_ccache cache;
+    require_krb5(krb5, krb5_parse_name(krb5, principal_text, &principal), "delegated name");
+    require_krb5(krb5, krb5_cc_resolve(krb5, path, &cache), "cache for what was delegated");
+    require_krb5(krb5, krb5_cc_initialize(krb5, cache, principal), "cache for what was delegated");
+    major = gss_krb5_copy_ccache(&minor, credential, cache);
+    require(major, minor, "delegated tickets");
+    printf("delegated %s\n", principal_text);
+
+    krb5_cc_close(krb5, cache);
+    krb5_free_principal(krb5, principal);
+    krb5_free_context(krb5);
+    free(principal_text);
+    gss_release_buffer(&minor, &text);
+    gss_release_name(&minor, &name);
+}

@@ -1,9 +1,10 @@
 //! Throwaway Kerberos realms and real GSS-API peers, for tests that hold Countersign against programs nobody here wrote.
 //!
-//! A [`Realm`] is an MIT KDC in a temporary folder; a [`Domain`] is an Active Directory made by Samba; [`NtlmUsers`] are
-//! accounts for NTLM alone; [`Peers`] are the programs under `testkit/peers`, built against MIT's and Heimdal's libraries
-//! or using pyspnego; a [`Process`] is a program started by a test, ended and reaped when dropped; [`Clock`] makes a
-//! program believe in another time.
+//! A [`Realm`] is an MIT KDC in a temporary folder, a [`HeimdalRealm`] one of Heimdal's; a [`KdcProxy`] stands between a
+//! KDC and its clients and does to their messages what a test says; a [`Domain`] is an Active Directory made by Samba;
+//! [`NtlmUsers`] are accounts for NTLM alone; [`Peers`] are the programs under `testkit/peers`, built against MIT's and
+//! Heimdal's libraries or using pyspnego; a [`Process`] is a program started by a test, ended and reaped when dropped;
+//! [`Clock`] makes a program believe in another time.
 //!
 //! Without any program: a [`mint`] makes tickets, keytabs and AP-REQs in which every field can be set, and a [`pair`] is
 //! an initiator and an acceptor in one memory whose tokens a test may alter on the way.
@@ -24,7 +25,10 @@
 mod clock;
 mod config;
 mod etype;
+mod heimdal;
 mod kdc;
+pub mod kdc_message;
+mod kdc_proxy;
 pub mod mint;
 mod ntlm;
 pub mod pair;
@@ -34,11 +38,15 @@ mod process;
 mod realm;
 mod rng;
 mod samba;
+mod tlv;
 
 pub use clock::Clock;
-pub use config::Config;
+pub use config::{Capath, Config};
 pub use etype::Etype;
-pub use kdc::Kdc;
+pub use heimdal::HeimdalRealm;
+pub use kdc::{Kdc, KdcOptions, SpakeGroup, Transports};
+pub use kdc_message::KdcMessage;
+pub use kdc_proxy::{Asked, Exchange, Fate, KdcProxy, Transport};
 pub use ntlm::NtlmUsers;
 pub use peers::{Library, Peers};
 pub use process::{Finished, Process, run};

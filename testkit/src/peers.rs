@@ -69,6 +69,33 @@ impl Peers {
         script("spnego_peer.py")
     }
 
+    /// The module kdcproxy as an HTTPS proxy for KDCs, testkit/peers/kdcproxy_peer.py, whose usage text stands there.
+    ///
+    /// # Panics
+    /// If scripts/install-peers has not made the Python environment.
+    #[must_use]
+    #[track_caller]
+    pub fn kdcproxy() -> Command {
+        script("kdcproxy_peer.py")
+    }
+
+    /// MIT's reader of krb5.conf, testkit/peers/profile_peer.c, where its usage text stands.
+    ///
+    /// # Panics
+    /// As [`get`](Self::get).
+    #[must_use]
+    #[track_caller]
+    pub fn profile() -> Command {
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let program = PROGRAM.get_or_init(|| {
+            let _lock = BuildLock::take();
+            let program = built("profile_peer");
+            compile(&program, &["profile_peer.c"], || libraries(&["mit-krb5"]));
+            program
+        });
+        Command::new(program)
+    }
+
     fn build() -> Self {
         let _lock = BuildLock::take();
         let peers = Self { mit: built("gss_peer_mit"), heimdal: built("gss_peer_heimdal") };

@@ -1,6 +1,7 @@
 //! A throwaway realm.
 
 use crate::etype::names;
+use crate::kdc::KdcOptions;
 use crate::kdc::{on_loopback, unique_file};
 use crate::{Clock, Config, Etype, Finished, Kdc, Process, paths};
 use std::ffi::{OsStr, OsString};
@@ -37,16 +38,27 @@ impl Realm {
     #[must_use]
     #[track_caller]
     pub fn new(name: &str) -> Self {
+        Self::with(name, &KdcOptions::default())
+    }
+
+    /// Makes the realm `name` and starts a KDC that behaves as `options` say.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    #[must_use]
+    #[track_caller]
+    pub fn with(name: &str, options: &KdcOptions) -> Self {
         let folder =
             tempfile::Builder::new().prefix("countersign-realm-").tempdir().expect("a temporary folder");
         let no_kdc = crate::config::krb5_conf(name, on_loopback(0), &Config::default());
         let krb5_conf = unique_file(folder.path(), "krb5-", &no_kdc);
-        let kdc_conf = unique_file(folder.path(), "kdc-", &crate::config::kdc_conf(name, folder.path(), 0));
+        let profile = crate::config::kdc_conf(name, folder.path(), 0, &KdcOptions::default());
+        let kdc_conf = unique_file(folder.path(), "kdc-", &profile);
         let mut create = Command::new(paths::program("kdb5_util"));
         create.args(["-r", name, "-P", "master", "create", "-s"]);
         create.env("KRB5_CONFIG", krb5_conf).env("KRB5_KDC_PROFILE", &kdc_conf);
         crate::run(&mut create, DEADLINE).expect_success();
-        let kdc = Kdc::start(name, folder.path(), None);
+        let kdc = Kdc::start(name, folder.path(), options);
         Self { name: name.to_owned(), krb5_conf: kdc.config(&Config::default()), kdc, kdc_conf, folder }
     }
 
@@ -73,7 +85,14 @@ impl Realm {
     #[must_use]
     #[track_caller]
     pub fn kdc_at(&self, clock: Clock) -> Kdc {
-        Kdc::start(&self.name, self.folder(), Some(clock))
+        self.kdc_with(&KdcOptions { clock: Some(clock), ..KdcOptions::default() })
+    }
+
+    /// A second KDC over the same accounts that behaves as `options` say.
+    #[must_use]
+    #[track_caller]
+    pub fn kdc_with(&self, options: &KdcOptions) -> Kdc {
+        Kdc::start(&self.name, self.folder(), options)
     }
 
     /// The variables that make any program use this realm and nothing of the machine's own configuration.
@@ -94,6 +113,12 @@ impl Realm {
         with_keytab(self.env(), keytab)
     }
 
+    /// [`env`](Self::env) with [`config`](Self::config) of `config`.
+    #[must_use]
+    pub fn env_as(&self, config: &Config) -> Env {
+        with(self.env(), "KRB5_CONFIG", self.config(config))
+    }
+
     /// A krb5.conf of this realm with other settings, to be given as KRB5_CONFIG over one of the environments above.
     #[must_use]
     pub fn config(&self, config: &Config) -> PathBuf {
@@ -104,6 +129,56 @@ impl Realm {
     #[track_caller]
     pub fn add_user(&self, user: &str, password: &str) {
         self.kadmin(&["addprinc", "-pw", password, user]);
+    }
+
+    /// Adds a user as the options of kadmin's `addprinc` say: `+requires_preauth`, `-expire yesterday`, `-pwexpire
+    /// yesterday` or `"+10 days"`, `-allow_tix` (locked), `+needchange`, `-maxlife "1 hour"`, `-maxrenewlife`,
+    /// `-allow_forwardable`, `-policy NAME`, and `-e ETYPE:SALT,...` for other keys than those of the four default etypes,
+    /// where SALT is `normal` or one of MIT's others: `norealm`, `onlyrealm`, or `special`, which is random.
+    ///
+    /// MIT's database here knows no aliases; [`HeimdalRealm`](crate::HeimdalRealm) has them.
+    #[track_caller]
+    pub fn add_user_with(&self, user: &str, password: &str, options: &[&str]) {
+        self.kadmin(&[&["addprinc", "-pw", password], options, &[user]].concat());
+    }
+
+    /// Changes a principal by the options of kadmin's `modprinc`, which are those of `addprinc` but `-e`; further
+    /// `-unlock`, and on a service `+ok_as_delegate`.
+    #[track_caller]
+    pub fn modify(&self, principal: &str, options: &[&str]) {
+        self.kadmin(&[&["modprinc"], options, &[principal]].concat());
+    }
+
+    /// Gives a user another password, under the next kvno.
+    #[track_caller]
+    pub fn set_password(&self, user: &str, password: &str) {
+        self.kadmin(&["cpw", "-pw", password, user]);
+    }
+
+    /// Adds a policy by the options of kadmin's `addpol`, such as `-maxfailure 2` after which an account that
+    /// `+requires_preauth` is locked out.
+    #[track_caller]
+    pub fn add_policy(&self, name: &str, options: &[&str]) {
+        self.kadmin(&[&["addpol"], options, &[name]].concat());
+    }
+
+    /// Says that tickets for `principal` are for clients alone whose ticket-granting ticket bears `indicator`: `spake` or
+    /// `encrypted-challenge`. With `krbtgt/REALM` as the principal the realm lets nobody in who proves himself in another
+    /// way.
+    #[track_caller]
+    pub fn require_auth(&self, principal: &str, indicator: &str) {
+        self.kadmin(&["setstr", principal, "require_auth", indicator]);
+    }
+
+    /// Lets clients of this realm, and of those that trust goes through to here, have tickets in `other`: both get the
+    /// key of `krbtgt/OTHER@THIS`. For both directions call it on both.
+    #[track_caller]
+    pub fn let_into(&self, other: &Self) {
+        let principal = format!("krbtgt/{}@{}", other.name, self.name);
+        let password = format!("between {} and {}", self.name, other.name);
+        let add = ["addprinc", "-pw", &password, "-e", "aes256-cts-hmac-sha1-96:normal", &principal];
+        self.kadmin(&add);
+        other.kadmin(&add);
     }
 
     /// Adds a service (`CLASS/HOST`) with a key of each of `etypes`, kvno 1.
@@ -165,9 +240,27 @@ impl Realm {
     /// [`kinit`](Self::kinit) with another environment, for another clock or configuration.
     #[track_caller]
     pub fn kinit_as(&self, env: &Env, user: &str, password: &str, options: &[&str]) -> PathBuf {
+        self.try_kinit_as(env, user, password, options).unwrap_or_else(|done| panic!("{done:?}"))
+    }
+
+    /// [`kinit`](Self::kinit) that may fail: what kinit said then.
+    #[track_caller]
+    pub fn try_kinit(&self, user: &str, password: &str, options: &[&str]) -> Result<PathBuf, Finished> {
+        self.try_kinit_as(&self.env(), user, password, options)
+    }
+
+    /// [`try_kinit`](Self::try_kinit) with another environment.
+    #[track_caller]
+    pub fn try_kinit_as(
+        &self,
+        env: &Env,
+        user: &str,
+        password: &str,
+        options: &[&str],
+    ) -> Result<PathBuf, Finished> {
         let ccache = unique_file(self.folder(), "ccache-", "");
-        kinit(env, user, password, options, &ccache).expect_success();
-        ccache
+        let done = kinit(env, user, password, options, &ccache);
+        if done.code() == 0 { Ok(ccache) } else { Err(done) }
     }
 
     /// Gets a ticket for a service into `ccache`. `options` go to kvno: `-e ETYPE` asks for a session key of that etype.
@@ -179,9 +272,16 @@ impl Realm {
     /// [`kvno`](Self::kvno) with another environment, for another clock or configuration.
     #[track_caller]
     pub fn kvno_as(&self, env: &Env, spn: &str, ccache: &Path, options: &[&str]) {
+        self.try_kvno_as(env, spn, ccache, options).expect_success();
+    }
+
+    /// [`kvno_as`](Self::kvno_as) that may fail: what kvno said, whatever it did.
+    #[must_use]
+    #[track_caller]
+    pub fn try_kvno_as(&self, env: &Env, spn: &str, ccache: &Path, options: &[&str]) -> Finished {
         let mut command = Command::new(paths::program("kvno"));
         command.envs(env.iter().cloned()).args(options).arg("-c").arg(ccache).arg(spn);
-        crate::run(&mut command, DEADLINE).expect_success();
+        crate::run(&mut command, DEADLINE)
     }
 
     /// What `klist -e -f` says of `ccache`: tickets with their flags, times and etypes.

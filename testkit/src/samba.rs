@@ -67,6 +67,18 @@ impl Domain {
         self.address
     }
 
+    /// Where its KDC listens, by UDP and TCP.
+    #[must_use]
+    pub const fn kdc(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address, KDC_PORT)
+    }
+
+    /// A krb5.conf of this domain with other settings, to be given as KRB5_CONFIG over one of the environments below.
+    #[must_use]
+    pub fn config(&self, config: &Config) -> PathBuf {
+        unique_file(self.folder(), "krb5-", &krb5_conf(Self::REALM, self.kdc(), config))
+    }
+
     /// The domain's folder, where a test may put files of its own.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -88,17 +100,46 @@ impl Domain {
         self.samba_tool(&["user", "setpassword", user, &format!("--newpassword={password}")]);
     }
 
+    /// Disables a user's account.
+    #[track_caller]
+    pub fn disable(&self, user: &str) {
+        self.samba_tool(&["user", "disable", user]);
+    }
+
+    /// Lets a user's account expire long ago.
+    #[track_caller]
+    pub fn expire(&self, user: &str) {
+        // 1 January 1970, in the 100 ns of Windows.
+        self.set_attribute(user, "accountExpires", "116444736000000000");
+    }
+
+    /// Lets a user's password be good for nothing but to be changed.
+    #[track_caller]
+    pub fn expire_password(&self, user: &str) {
+        self.set_attribute(user, "pwdLastSet", "0");
+    }
+
+    /// From here on every account is locked after so many wrong passwords.
+    #[track_caller]
+    pub fn lock_out_after(&self, wrong_passwords: u32) {
+        let threshold = format!("--account-lockout-threshold={wrong_passwords}");
+        self.samba_tool(&["domain", "passwordsettings", "set", &threshold]);
+    }
+
+    /// Says which etypes the KDC may use for an account's tickets and keys, as bits: 8 is etype 17, 16 is etype 18, 4 is
+    /// RC4 (MS-KILE section 2.2.7).
+    #[track_caller]
+    pub fn set_enctypes(&self, account: &str, bits: u32) {
+        self.set_attribute(account, "msDS-SupportedEncryptionTypes", &bits.to_string());
+    }
+
     /// Adds an account with a random password and the service principal name `spn`, CLASS/HOST, of which only AES keys
     /// may be used.
     #[track_caller]
     pub fn add_service(&self, account: &str, spn: &str) {
         self.samba_tool(&["user", "create", account, "--random-password"]);
         self.samba_tool(&["spn", "add", spn, account]);
-        let dn = format!("CN={account},CN=Users,{}", base_dn());
-        self.ldbmodify(&format!(
-            "dn: {dn}\nchangetype: modify\nreplace: msDS-SupportedEncryptionTypes\n\
-             msDS-SupportedEncryptionTypes: 24\n"
-        ));
+        self.set_enctypes(account, 24);
     }
 
     /// A new keytab with the keys of the services `spns`.
@@ -173,6 +214,14 @@ impl Domain {
         let mut command = Command::new(paths::program("samba-tool"));
         command.args(arguments).arg("--configfile").arg(&self.smb_conf);
         run(&mut command, MINUTE).expect_success();
+    }
+
+    #[track_caller]
+    fn set_attribute(&self, account: &str, attribute: &str, value: &str) {
+        let dn = format!("CN={account},CN=Users,{}", base_dn());
+        self.ldbmodify(&format!(
+            "dn: {dn}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n"
+        ));
     }
 
     #[track_caller]

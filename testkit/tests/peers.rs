@@ -237,6 +237,22 @@ fn a_postdated_ticket_of_a_service_is_marked_invalid() {
 }
 
 #[test]
+fn a_delegated_credential_is_a_cache_that_gets_tickets() {
+    let scene = Scene::new(&[Etype::Aes256Sha1]);
+    scene.realm.modify(SPN, &["+ok_as_delegate"]);
+    scene.realm.add_service("test/beyond.example.test", &[Etype::Aes256Sha1]);
+    let ccache = scene.realm.kinit("alice", "secret", &["-f"]);
+    for library in [Library::Mit, Library::Heimdal] {
+        let cache = scene.realm.folder().join(format!("delegated-to-{library:?}"));
+        let (process, address) = scene.acceptor(library, &["--delegated", cache.to_str().unwrap()]);
+        let flags = ["--flags", "mutual,deleg,conf,integ"];
+        initiate(Library::Mit, address, scene.realm.client_env(&ccache), &flags).expect_success();
+        assert_eq!(process.wait_for_line("delegated ", DEADLINE), "alice@HARNESS.TEST");
+        scene.realm.kvno("test/beyond.example.test", &cache, &[]);
+    }
+}
+
+#[test]
 fn tickets_with_rc4_and_camellia_keys_can_be_had() {
     for etype in [Etype::Rc4, Etype::Camellia256] {
         let scene = Scene::new(&[etype]);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use countersign_testkit::{Domain, Library, Peers, Process, run};
+use countersign_testkit::{Config, Domain, Library, Peers, Process, run};
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
@@ -99,6 +99,55 @@ fn kinit_takes_a_right_password_and_refuses_a_wrong_one() {
     assert!(tickets.text().contains("krbtgt/SAMBA.TEST@SAMBA.TEST"), "{tickets:?}");
     let refused = domain.kinit("dave", "Wrong.789").unwrap_err();
     assert!(refused.stderr.contains("Password incorrect"), "{refused:?}");
+}
+
+#[test]
+fn accounts_of_the_domain_are_refused_for_every_reason_there_is() {
+    let domain = domain();
+    for user in ["frank", "grace", "heidi", "ivan"] {
+        domain.add_user(user, PASSWORD);
+    }
+    domain.disable("frank");
+    domain.expire("grace");
+    domain.expire_password("heidi");
+    for (user, reason) in [
+        ("frank", "Client's credentials have been revoked"),
+        ("grace", "Client's credentials have been revoked"),
+        ("heidi", "You must change it now"),
+    ] {
+        let done = domain.kinit(user, PASSWORD).unwrap_err();
+        assert!((done.text() + &done.stderr).contains(reason), "{user}: {done:?}");
+    }
+
+    // More than the wrong passwords of any other test.
+    domain.lock_out_after(3);
+    for _ in 0..3 {
+        let done = domain.kinit("ivan", "Wrong.789").unwrap_err();
+        assert!(done.stderr.contains("Password incorrect"), "{done:?}");
+    }
+    let done = domain.kinit("ivan", PASSWORD).unwrap_err();
+    assert!(done.stderr.contains("Client's credentials have been revoked"), "{done:?}");
+    domain.lock_out_after(0);
+}
+
+#[test]
+fn the_keys_of_an_account_are_of_the_etypes_that_it_is_said_to_support() {
+    let domain = domain();
+    domain.add_user("judy", PASSWORD);
+    domain.add_service("aes-service", "test/b.example.test");
+    let ccache = domain.kinit("judy", PASSWORD).unwrap();
+    for (bits, etype) in [(24, "aes256-cts-hmac-sha1-96"), (8, "aes128-cts-hmac-sha1-96")] {
+        domain.set_enctypes("aes-service", bits);
+        let copy = ccache.with_extension(bits.to_string());
+        std::fs::copy(&ccache, &copy).unwrap();
+        let env = domain.client_env(&copy);
+        run(Command::new("kvno").envs(env.clone()).arg("test/b.example.test"), DEADLINE).expect_success();
+        let list = run(Command::new("klist").arg("-e").envs(env), DEADLINE).expect_success().text();
+        assert!(list.split_once("test/b.example.test").unwrap().1.contains(&format!(", {etype}")), "{list}");
+    }
+    let done = run(Command::new("kvno").envs(domain.client_env(&ccache)).arg("test/unknown"), DEADLINE);
+    assert!(done.stderr.contains("not found in Kerberos database"), "{done:?}");
+    assert!(domain.config(&Config::default()).exists());
 }
 
 #[test]
