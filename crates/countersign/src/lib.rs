@@ -8,18 +8,28 @@ pub mod accounts;
 pub mod audit;
 pub mod blocking;
 pub mod client;
+#[cfg(unix)]
+pub mod credentials;
 pub mod files;
 pub mod framing;
+pub mod kdc;
+#[cfg(unix)]
+pub mod keytabs;
+pub mod krb5conf;
 pub mod limits;
 pub mod replay;
 pub mod service;
+#[cfg(unix)]
+pub mod tickets;
 pub mod tokio;
 
 mod ambient;
 mod handshake;
 mod session;
 
-pub use client::{Client, ClientConfig};
+#[cfg(unix)]
+pub use client::TicketClient;
+pub use client::{Client, ClientConfig, ClientCredential, Delegate};
 pub use countersign_proto as proto;
 pub use handshake::Failure;
 pub use service::{Service, ServiceConfig};

@@ -19,8 +19,8 @@
 
 use crate::client::Client;
 use crate::handshake::{
-    AcceptorMachine, Agreed, Failed, Failure, Handshake, LINGER, LINGER_BYTES, Machine, Question as _, late,
-    network,
+    AcceptorMachine, Agreed, Failed, Failure, Handshake, LINGER, LINGER_BYTES, Machine, Question as _, bare,
+    late, network,
 };
 use crate::service::Service;
 use crate::session::{self, Inbound, Outbound};
@@ -73,7 +73,7 @@ pub async fn connect<S>(client: &Client, mut stream: S) -> Result<Session<S>, Fa
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut handshake = Handshake::begin(client.initiator())?;
+    let mut handshake = Handshake::begin(&client.initiator().await.map_err(bare)?)?;
     let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline()).await;
     match handshake.conclude(stopped) {
         Ok(agreed) => Ok(Session::new(stream, agreed, client.max_message())),

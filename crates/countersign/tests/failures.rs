@@ -17,7 +17,7 @@ use countersign::proto::context::Initiator;
 use countersign::proto::error::{Code, Fault as Whose, code};
 use countersign::proto::policy::InitiatorPolicy;
 use countersign::proto::time::Timestamp;
-use countersign::{Client, ClientConfig, Failure, Service, ServiceConfig};
+use countersign::{Client, ClientConfig, ClientCredential, Failure, Service, ServiceConfig};
 use countersign_testkit::mint::{Mint, Ticket};
 use countersign_testkit::pair::told;
 use ends::{
@@ -214,7 +214,8 @@ fn a_ticket_that_does_not_fit_into_a_frame_is_our_own_fault() {
     let ccache = mint.ccache(&[Ticket { transited: vec![b'X'; 70_000], ..mint.ticket() }]);
     let initiator =
         Initiator::from_ccache(&ccache, &mint.service, InitiatorPolicy::default(), mint.now).unwrap();
-    let client = Client::new(ClientConfig { initiator, ..client_config() });
+    let credential = ClientCredential::Ready(initiator);
+    let client = Client::new(ClientConfig { credential, ..client_config() });
     for face in FACES {
         let (near, _far) = tcp();
         let began = Instant::now();

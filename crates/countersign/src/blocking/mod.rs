@@ -66,7 +66,7 @@ pub fn accept<S: Transport>(
 /// # Errors
 /// Whatever ends the handshake before the service has proved itself.
 pub fn connect<S: Transport>(client: &Client, mut stream: S) -> Result<Session<S>, Failure> {
-    let mut handshake = Handshake::begin(client.initiator())?;
+    let mut handshake = Handshake::begin(&client.initiator_blocking().map_err(bare)?)?;
     let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline(), &|| None);
     match handshake.conclude(stopped) {
         Ok(agreed) => Session::new(stream, agreed, client.max_message()),

@@ -1,24 +1,19 @@
 //! The files that a service or client is given: keytabs, credential caches, certificates.
 
+mod lock;
+pub(crate) mod place;
+
+pub(crate) use lock::Lock;
+
 use countersign_proto::ccache::Ccache;
 use countersign_proto::error::{Code, Refusal, code};
 use countersign_proto::gss::{ChannelBindings, tls_server_end_point};
 use countersign_proto::keytab::Keytab;
 use countersign_proto::krb5::keys::ServiceKeys;
 use countersign_proto::secret::Secret;
-#[cfg(unix)]
-use rustix::{
-    fs::{FlockOperation, fcntl_lock},
-    io::Errno,
-};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
-#[cfg(unix)]
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
 
 /// Largest file that is read, in bytes: a keytab of about 100,000 keys.
 const MAX_FILE: u64 = 16 << 20;
@@ -26,17 +21,23 @@ const MAX_FILE: u64 = 16 << 20;
 /// Least room of a piece of a file whose length is not known, in bytes.
 const PIECE: usize = 4_096;
 
-/// How long a program that is writing a credential cache is waited for.
-#[cfg(unix)]
-const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// The keytab at `path`, as it stands while no other program writes it; another program's lock is waited for as by
+/// [`ccache`].
+///
+/// # Errors
+/// If it cannot be read, stays locked, or is no keytab.
+pub fn keytab(path: &Path) -> Result<Keytab, Refusal> {
+    let settled = File::open(path).and_then(settled_contents);
+    let (bytes, _) = settled.map_err(|error| unreadable(path, "keytab", code::KEYTAB_UNREADABLE, &error))?;
+    Keytab::parse(bytes.expose()).map_err(|error| in_file(path, "keytab", error.into()))
+}
 
 /// The keys in the keytab at `path`.
 ///
 /// # Errors
-/// If it cannot be read, is no keytab, or holds no key that can be used.
+/// As those of [`keytab`], or if it holds no key that can be used.
 pub fn service_keys(path: &Path) -> Result<ServiceKeys, Refusal> {
-    let bytes = read(path, "keytab", code::KEYTAB_UNREADABLE)?;
-    let keytab = Keytab::parse(bytes.expose()).map_err(|error| in_file(path, "keytab", error.into()))?;
+    let keytab = keytab(path)?;
     let keys = ServiceKeys::from_keytab(&keytab).map_err(|error| {
         let refusal = Refusal::new(code::KEY_MALFORMED, error.to_string(), "the length that its etype has");
         in_file(path, "keytab", refusal)
@@ -54,16 +55,23 @@ pub fn service_keys(path: &Path) -> Result<ServiceKeys, Refusal> {
 
 /// The credential cache at `path`, as it stands while no other program writes it: it is read under a shared POSIX record
 /// lock, as MIT's library does, which has the exclusive one while it changes a cache. Another program's lock is waited for,
-/// 3 seconds at most.
+/// 3 seconds at most. Of a file whose last entry is cut short the whole ones before it count, as for MIT's library.
 ///
 /// # Errors
 /// If it cannot be read, stays locked, or is no credential cache.
 pub fn ccache(path: &Path) -> Result<Ccache, Refusal> {
+    ccache_and_state(path).map(|(ccache, _, _)| ccache)
+}
+
+/// [`ccache`] with how many bytes at the end were left out, and what the file system says of the file.
+pub(crate) fn ccache_and_state(path: &Path) -> Result<(Ccache, usize, Metadata), Refusal> {
     let kind = "credential cache";
-    let bytes = File::open(path)
-        .and_then(settled_contents)
-        .map_err(|error| unreadable(path, kind, code::CCACHE_UNREADABLE, &error))?;
-    Ccache::parse(bytes.expose()).map_err(|error| in_file(path, kind, error.into()))
+    let settled = File::open(path).and_then(settled_contents);
+    let (bytes, metadata) =
+        settled.map_err(|error| unreadable(path, kind, code::CCACHE_UNREADABLE, &error))?;
+    let parsed = Ccache::parse_whole_entries(bytes.expose());
+    let (ccache, left_out) = parsed.map_err(|error| in_file(path, kind, error.into()))?;
+    Ok((ccache, left_out, metadata))
 }
 
 /// Bindings to the TLS server whose certificate, in PEM or DER, is at `path`; of a chain the first is taken.
@@ -93,43 +101,11 @@ fn read(path: &Path, kind: &str, code: Code) -> Result<Secret, Refusal> {
     File::open(path).and_then(contents).map_err(|error| unreadable(path, kind, code, &error))
 }
 
-/// The contents of a file that other programs change under a lock.
-#[cfg(unix)]
-fn settled_contents(file: File) -> io::Result<Secret> {
-    // The lock is the whole process's, and goes with any descriptor of the file that it closes: threads take turns.
-    static TURN: Mutex<()> = Mutex::new(());
-    if !file.metadata()?.is_file() {
-        return contents(file);
-    }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    lock_shared(&file)?;
-    contents(file)
-}
-
-#[cfg(not(unix))]
-fn settled_contents(file: File) -> io::Result<Secret> {
-    contents(file)
-}
-
-/// Takes the lock until the file is closed.
-#[cfg(unix)]
-fn lock_shared(file: &File) -> io::Result<()> {
-    let began = Instant::now();
-    loop {
-        match fcntl_lock(file, FlockOperation::NonBlockingLockShared) {
-            Err(Errno::AGAIN | Errno::ACCESS) if began.elapsed() < LOCK_WAIT => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(Errno::AGAIN | Errno::ACCESS) => {
-                let seconds = LOCK_WAIT.as_secs();
-                return Err(io::Error::other(format!("locked by another program for {seconds} s")));
-            }
-            Err(Errno::INTR) => {}
-            // Where the file system has no locks nobody else has one either.
-            Ok(()) | Err(Errno::NOLCK | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// The contents of a file that other programs change under a lock, and what the file system says of it.
+fn settled_contents(file: File) -> io::Result<(Secret, Metadata)> {
+    let metadata = file.metadata()?;
+    let held = if metadata.is_file() { Lock::shared(file)? } else { Lock::none(file) };
+    Ok((contents_of(held.file())?, metadata))
 }
 
 fn unreadable(path: &Path, kind: &str, code: Code, error: &io::Error) -> Refusal {
@@ -138,6 +114,11 @@ fn unreadable(path: &Path, kind: &str, code: Code, error: &io::Error) -> Refusal
 
 /// All of a file of at most [`MAX_FILE`] bytes.
 pub(crate) fn contents(file: File) -> io::Result<Secret> {
+    contents_of(&file)
+}
+
+/// The same, with the file left open.
+pub(crate) fn contents_of(file: &File) -> io::Result<Secret> {
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -200,7 +181,7 @@ fn filled(file: &mut impl Read, room: usize) -> io::Result<Secret> {
 }
 
 /// The same refusal, with the file in it.
-fn in_file(path: &Path, kind: &str, refusal: Refusal) -> Refusal {
+pub(crate) fn in_file(path: &Path, kind: &str, refusal: Refusal) -> Refusal {
     let saw = format!("{kind} {}: {}", path.display(), refusal.saw());
     Refusal::new(refusal.code(), saw, refusal.have().to_owned())
 }
