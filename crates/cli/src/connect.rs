@@ -1,21 +1,20 @@
 //! `countersign connect`: reach a service, and exchange messages with it.
 
-use crate::args::{ConnectArguments, Framing};
-use crate::{report, sources};
+use crate::args::{ConnectArguments, Delegation, Framing};
+use crate::{login, progress, report, sources};
 use countersign::accounts::AccountName;
-use countersign::proto::context::Facts;
-use countersign::proto::context::Initiator;
+use countersign::proto::context::{Facts, Initiator};
 use countersign::proto::error::{Refusal, code};
 use countersign::proto::krb5::msg::principal::Principal;
 use countersign::proto::ntlm::initiator::Credential;
 use countersign::proto::ntlm::nt_hash;
 use countersign::proto::policy::InitiatorPolicy;
-use countersign::proto::time::Timestamp;
+use countersign::tickets::Tickets;
 use countersign::tokio::{Receiving, Sending, Session, connect};
-use countersign::{Client, ClientConfig, DEFAULT_MAX_MESSAGE, files};
+use countersign::{Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Delegate, TicketClient};
 use std::io::{self, Write};
 use std::pin::pin;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -25,77 +24,136 @@ const INPUT_MESSAGE: usize = 65_536;
 
 /// Connects, and does what the arguments say.
 pub(crate) fn run(arguments: &ConnectArguments) -> Result<(), Refusal> {
-    let client = client(arguments)?;
+    let wanted = Wanted::new(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("the program's own event loop", &error))?;
-    let ended = runtime.block_on(converse(arguments, &client));
+    let ended = runtime.block_on(async {
+        // The service must not wait for our KDC, so the ticket comes first.
+        let client = wanted.client(arguments).await?;
+        converse(arguments, &client).await
+    });
     // A read of standard input that still waits must not keep the program from ending.
     runtime.shutdown_background();
     ended
 }
 
-fn client(arguments: &ConnectArguments) -> Result<Client, Refusal> {
-    // The one framing there is so far; a second will make its codec here.
-    let Framing::Dword = arguments.framing;
-    let service = Principal::parse(&arguments.spn)?;
-    if service.components.len() < 2 {
-        return Err(sources::usage(format!("--spn {}", arguments.spn), "the form CLASS/HOST[@REALM]"));
-    }
-    if let Some(message) = arguments.message.as_ref().filter(|message| message.len() > DEFAULT_MAX_MESSAGE) {
-        let saw = format!("--message with a text of {} bytes", message.len());
-        return Err(sources::usage(saw, format!("room for {DEFAULT_MAX_MESSAGE} bytes")));
-    }
-    let mut policy = InitiatorPolicy::default();
-    policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
-    policy.negotiate = arguments.negotiate;
-    policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
-    let password = ntlm_credential(arguments)?;
-    if password.is_some() {
-        policy.dangerous().allow_ntlm();
-    }
-    Ok(Client::new(ClientConfig {
-        initiator: initiator(arguments, service, policy, password)?,
-        handshake_deadline: Duration::from_secs(arguments.handshake_deadline),
-        max_message: DEFAULT_MAX_MESSAGE,
-    }))
-}
-
-/// What the client proves itself with: a ticket if there is one, and a password for NTLM if that is allowed.
-fn initiator(
-    arguments: &ConnectArguments,
+/// Whom to reach, and with what.
+struct Wanted {
     service: Principal,
     policy: InitiatorPolicy,
-    password: Option<Credential>,
-) -> Result<Initiator, Refusal> {
-    let now = Timestamp::from_system(SystemTime::now());
-    let by_ticket = sources::ccache(arguments.ccache.as_deref())
-        .and_then(|path| files::ccache(&path))
-        .and_then(|ccache| Initiator::from_ccache(&ccache, &service, policy.clone(), now));
-    match (by_ticket, password) {
-        (Ok(initiator), None) => Ok(initiator),
-        (Ok(initiator), Some(password)) => initiator.with_ntlm(password),
-        (Err(refusal), None) => Err(refusal),
-        (Err(refusal), Some(_)) if !is_without_ticket(&refusal) => Err(refusal),
-        (Err(refusal), Some(password)) => {
-            report::line(&format!("no Kerberos: {refusal}"));
-            Initiator::by_ntlm(service, password, policy)
+    ntlm: Option<Credential>,
+}
+
+impl Wanted {
+    fn new(arguments: &ConnectArguments) -> Result<Self, Refusal> {
+        // The one framing there is so far; a second will make its codec here.
+        let Framing::Dword = arguments.framing;
+        let service = Principal::parse(&arguments.spn)?;
+        if service.components.len() < 2 {
+            return Err(sources::usage(format!("--spn {}", arguments.spn), "the form CLASS/HOST[@REALM]"));
+        }
+        let message = arguments.message.as_ref();
+        if let Some(message) = message.filter(|message| message.len() > DEFAULT_MAX_MESSAGE) {
+            let saw = format!("--message with a text of {} bytes", message.len());
+            return Err(sources::usage(saw, format!("room for {DEFAULT_MAX_MESSAGE} bytes")));
+        }
+        let mut policy = InitiatorPolicy::default();
+        policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
+        policy.negotiate = arguments.negotiate;
+        policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
+        let ntlm = ntlm_credential(arguments)?;
+        if ntlm.is_some() {
+            policy.dangerous().allow_ntlm();
+        }
+        Ok(Self { service, policy, ntlm })
+    }
+
+    async fn client(self, arguments: &ConnectArguments) -> Result<Client, Refusal> {
+        Ok(Client::new(ClientConfig {
+            credential: ClientCredential::Ready(self.initiator(arguments).await?),
+            handshake_deadline: Duration::from_secs(arguments.handshake_deadline),
+            max_message: DEFAULT_MAX_MESSAGE,
+        }))
+    }
+
+    /// What the client proves itself with: a ticket if one is to be had, and a password for NTLM if that is allowed.
+    async fn initiator(self, arguments: &ConnectArguments) -> Result<Initiator, Refusal> {
+        match (self.kerberos(arguments).await, self.ntlm) {
+            (Ok(initiator), None) => Ok(initiator),
+            (Ok(initiator), Some(password)) => initiator.with_ntlm(password),
+            (Err(refusal), Some(password)) if is_without_ticket(&refusal) => {
+                report::line(&format!("no Kerberos: {refusal}"));
+                Initiator::by_ntlm(self.service, password, self.policy)
+            }
+            (Err(refusal), _) => Err(refusal),
         }
     }
+
+    async fn kerberos(&self, arguments: &ConnectArguments) -> Result<Initiator, Refusal> {
+        let tickets = tickets(arguments, &self.policy)?;
+        let client = TicketClient {
+            tickets,
+            service: self.service.clone(),
+            policy: self.policy.clone(),
+            delegate: match arguments.delegate {
+                None => Delegate::Never,
+                Some(Delegation::Trusted) => Delegate::IfTrusted,
+                Some(Delegation::Always) => Delegate::Always,
+            },
+        };
+        let _progress = progress::show(format!("getting a ticket for {}", self.service));
+        client.initiator().await
+    }
+}
+
+/// Where the ticket comes from: the user's login, or a credential cache. With NTLM allowed and a cache named, the user's name
+/// and password are for NTLM, and the cache is for Kerberos; a name with its domain in front is for NTLM too.
+fn tickets(arguments: &ConnectArguments, policy: &InitiatorPolicy) -> Result<Tickets, Refusal> {
+    let conf = login::conf()?;
+    let by_ntlm_name = arguments.login.user.as_ref().is_some_and(|user| user.contains('\\'));
+    let ntlm_alone = arguments.allow_ntlm && (by_ntlm_name || arguments.ccache.is_some());
+    let client = if ntlm_alone { None } else { login::client(&arguments.login, &conf)? };
+    let mut options = login::options(&conf, client.as_ref(), &[]).with_enctypes(&policy.permitted_enctypes);
+    options.canonicalize |= arguments.login.canonicalize;
+    options.forwardable |= arguments.delegate.is_some();
+    let cache = match (&client, &arguments.ccache) {
+        (Some(_), None) => None,
+        (_, flag) => Some(sources::ccache(flag.as_deref())?),
+    };
+    let login = client.map(|client| login::login(&arguments.login, client, &options)).transpose()?;
+    Ok(login::tickets(conf, cache, login, options))
 }
 
 /// Whether there is just no ticket to be had, as against something that is wrong.
 fn is_without_ticket(refusal: &Refusal) -> bool {
-    [code::CCACHE_UNREADABLE, code::TICKET_FOR_SERVICE_ABSENT, code::CACHED_TICKET_EXPIRED]
-        .contains(&refusal.code())
+    [
+        code::CCACHE_UNREADABLE,
+        code::TICKET_FOR_SERVICE_ABSENT,
+        code::CACHED_TICKET_EXPIRED,
+        code::CREDENTIAL_ABSENT,
+        code::CLIENT_REALM_ABSENT,
+        code::KDC_CLIENT_UNKNOWN,
+        code::KDC_SERVICE_UNKNOWN,
+        code::KDC_NOT_CONFIGURED,
+        code::KDC_LOOKUP_FAILED,
+        code::KDC_UNREACHABLE,
+        code::KDC_NO_ANSWER,
+    ]
+    .contains(&refusal.code())
 }
 
 fn ntlm_credential(arguments: &ConnectArguments) -> Result<Option<Credential>, Refusal> {
-    let (Some(user), Some(file), true) = (&arguments.user, &arguments.password_file, arguments.allow_ntlm)
-    else {
+    let (Some(user), true) = (&arguments.login.user, arguments.allow_ntlm) else {
         return Ok(None);
     };
     let AccountName { domain, user } = AccountName::parse(user)?;
-    Ok(Some(Credential { user, domain, nt_hash: nt_hash(&sources::password(file)?) }))
+    let password = match &arguments.login.password_file {
+        Some(file) => sources::password(file)?,
+        None => {
+            return Err(sources::usage("--allow-ntlm without a password".to_owned(), "--password-file FILE"));
+        }
+    };
+    Ok(Some(Credential { user, domain, nt_hash: nt_hash(&password) }))
 }
 
 async fn converse(arguments: &ConnectArguments, client: &Client) -> Result<(), Refusal> {

@@ -4,10 +4,15 @@ mod args;
 mod connect;
 mod descriptors;
 mod exit;
+mod keytab;
+mod login;
 mod ntlm;
+mod output;
+mod progress;
 mod report;
 mod serve;
 mod sources;
+mod ticket;
 
 use args::{Arguments, Command, NtlmCommand};
 use clap::Parser;
@@ -18,6 +23,8 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Connect(arguments) => connect::run(&arguments),
         Command::Ntlm(NtlmCommand::Add(arguments)) => ntlm::add(&arguments),
+        Command::Ticket(command) => ticket::run(&command),
+        Command::Keytab(command) => keytab::run(&command),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,11 +1,13 @@
 //! Where keys, tickets and bindings come from: flags, the environment, the places that everyone uses.
 
-use countersign::files;
+use countersign::credentials::CcacheName;
 use countersign::proto::crypto::Etype;
-use countersign::proto::error::{Code, Refusal, code};
+use countersign::proto::error::{Refusal, code};
 use countersign::proto::gss::ChannelBindings;
 use countersign::proto::krb5::msg::principal::Principal;
 use countersign::proto::policy::{DEFAULT_PERMITTED_ENCTYPES, TargetNames};
+use countersign::proto::secret::Secret;
+use countersign::{files, krb5conf};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,37 +17,30 @@ use zeroize::Zeroizing;
 pub(crate) fn keytab(flag: Option<&Path>) -> Result<PathBuf, Refusal> {
     match (flag, std::env::var("KRB5_KTNAME")) {
         (Some(path), _) => Ok(path.to_owned()),
-        (None, Ok(name)) => {
-            file_of_type(&name, &["FILE", "WRFILE"], "keytab", "KRB5_KTNAME", code::KEYTAB_UNREADABLE)
-        }
+        (None, Ok(name)) => keytab_file(&name),
         (None, Err(_)) => Ok("/etc/krb5.keytab".into()),
     }
 }
 
-/// Path of the credential cache: the flag's, else KRB5CCNAME's, else /tmp/krb5cc_UID.
-pub(crate) fn ccache(flag: Option<&Path>) -> Result<PathBuf, Refusal> {
-    match (flag, std::env::var("KRB5CCNAME")) {
-        (Some(path), _) => Ok(path.to_owned()),
-        (None, Ok(name)) => {
-            file_of_type(&name, &["FILE"], "credential cache", "KRB5CCNAME", code::CCACHE_UNREADABLE)
-        }
-        (None, Err(_)) => Ok(format!("/tmp/krb5cc_{}", rustix::process::getuid().as_raw()).into()),
+/// The credential cache: the flag's, else KRB5CCNAME's, else that of krb5.conf, else /tmp/krb5cc_UID.
+pub(crate) fn ccache(flag: Option<&str>) -> Result<CcacheName, Refusal> {
+    if let Some(text) = flag {
+        return Ok(CcacheName::parse(text)?);
+    }
+    match CcacheName::from_environment()? {
+        Some(name) => Ok(name),
+        // Only now is krb5.conf read: where it is damaged, a cache can still be named.
+        None => CcacheName::default_name(&krb5conf::load()?),
     }
 }
 
-/// `TYPE:path`, or a path alone.
-fn file_of_type(
-    name: &str,
-    types: &[&str],
-    kind: &str,
-    variable: &str,
-    code: Code,
-) -> Result<PathBuf, Refusal> {
+/// `FILE:path`, `WRFILE:path`, or a path alone.
+fn keytab_file(name: &str) -> Result<PathBuf, Refusal> {
     match name.split_once(':') {
-        Some((prefix, path)) if types.contains(&prefix) => Ok(path.into()),
+        Some(("FILE" | "WRFILE", path)) => Ok(path.into()),
         Some((prefix, _)) if !prefix.contains('/') => {
-            let saw = format!("{kind} {name} in {variable}");
-            Err(Refusal::new(code, saw, format!("{kind}s of type {} only", types.join(" and "))))
+            let saw = format!("keytab {name} in KRB5_KTNAME");
+            Err(Refusal::new(code::KEYTAB_UNREADABLE, saw, "keytabs of type FILE and WRFILE only"))
         }
         _ => Ok(name.into()),
     }
@@ -72,7 +67,12 @@ pub(crate) fn etypes(names: &[String]) -> Result<Vec<Etype>, Refusal> {
     if names.is_empty() {
         return Ok(DEFAULT_PERMITTED_ENCTYPES.to_vec());
     }
-    names.iter().map(|name| etype(name.trim())).collect()
+    etypes_named(names, "--permitted-enctypes")
+}
+
+/// The etypes that `flag` names.
+pub(crate) fn etypes_named(names: &[String], flag: &str) -> Result<Vec<Etype>, Refusal> {
+    names.iter().map(|name| etype(name.trim(), flag)).collect()
 }
 
 const ETYPES: [(&str, Etype); 10] = [
@@ -88,11 +88,12 @@ const ETYPES: [(&str, Etype); 10] = [
     ("rc4-hmac", Etype::ArcfourHmac),
 ];
 
-fn etype(name: &str) -> Result<Etype, Refusal> {
+/// The etype of that name, which `flag` gives.
+pub(crate) fn etype(name: &str, flag: &str) -> Result<Etype, Refusal> {
     let known = ETYPES.iter().find(|(known, _)| *known == name).map(|(_, etype)| *etype);
     known.ok_or_else(|| {
         let names: Vec<_> = ETYPES.iter().map(|(name, _)| *name).collect();
-        usage(format!("etype {name:?} in --permitted-enctypes"), format!("the etypes {}", names.join(" ")))
+        usage(format!("etype {name:?} in {flag}"), format!("the etypes {}", names.join(" ")))
     })
 }
 
@@ -130,23 +131,48 @@ pub(crate) fn usage(saw: String, have: impl Into<String>) -> Refusal {
 /// Longest password that is read, in bytes.
 const MAX_PASSWORD: usize = 1_024;
 
-/// The first line of a file, wiped when it is dropped.
+/// The first line of a file with a password, wiped when it is dropped.
 pub(crate) fn password(path: &Path) -> Result<Zeroizing<String>, Refusal> {
-    let refused = |saw: String| Refusal::new(code::PASSWORD_UNREADABLE, saw, "no other password");
-    let name = path.display();
-    let file = File::open(path).map_err(|error| refused(format!("password file {name} ({error})")))?;
+    secret_line(path, "password")
+}
+
+/// A password that somebody types, and nobody sees.
+pub(crate) fn password_from_terminal(prompt: &str) -> Result<Zeroizing<String>, Refusal> {
+    let refused = |saw: String| {
+        Refusal::new(code::PASSWORD_UNREADABLE, saw, "no other password: --password-file names one")
+    };
+    match rpassword::prompt_password(prompt).map(Zeroizing::new) {
+        Ok(password) if (1..=MAX_PASSWORD).contains(&password.len()) => Ok(password),
+        Ok(_) => Err(refused(format!("a password that is not of 1 to {MAX_PASSWORD} bytes"))),
+        Err(error) => Err(refused(format!("no terminal to ask for a password ({error})"))),
+    }
+}
+
+/// The first line of a file with a key in hexadecimal.
+pub(crate) fn key(path: &Path) -> Result<Secret, Refusal> {
+    let text = secret_line(path, "key")?;
+    let mut key = Secret::new(vec![0; text.len() / 2]);
+    hex::decode_to_slice(text.trim().as_bytes(), key.expose_mut()).map_err(|_| {
+        let saw = format!("key file {} whose first line is no key in hexadecimal", path.display());
+        Refusal::new(code::PASSWORD_UNREADABLE, saw, "the form of two hex digits for each byte")
+    })?;
+    Ok(key)
+}
+
+fn secret_line(path: &Path, kind: &str) -> Result<Zeroizing<String>, Refusal> {
+    let refused = |saw: String| Refusal::new(code::PASSWORD_UNREADABLE, saw, format!("no other {kind}"));
+    let name = format!("{kind} file {}", path.display());
+    let file = File::open(path).map_err(|error| refused(format!("{name} ({error})")))?;
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD + 2));
     let limit = u64::try_from(MAX_PASSWORD + 2).unwrap_or(u64::MAX);
     let read = file.take(limit).read_to_end(&mut line);
-    read.map_err(|error| refused(format!("password file {name} ({error})")))?;
+    read.map_err(|error| refused(format!("{name} ({error})")))?;
     let end = line.iter().position(|byte| *byte == b'\n').unwrap_or(line.len());
     let line = line.get(..end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match std::str::from_utf8(line) {
         Ok(text) if !text.is_empty() && text.len() <= MAX_PASSWORD => Ok(Zeroizing::new(text.to_owned())),
-        _ => Err(refused(format!(
-            "password file {name} whose first line is no text of 1 to {MAX_PASSWORD} bytes"
-        ))),
+        _ => Err(refused(format!("{name} whose first line is no text of 1 to {MAX_PASSWORD} bytes"))),
     }
 }

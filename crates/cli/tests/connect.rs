@@ -229,22 +229,24 @@ fn connect_ends_with_1_when_the_service_refuses() {
 }
 
 #[test]
-fn connect_ends_with_2_when_it_has_no_ticket_for_the_service() {
+fn connect_ends_with_1_when_the_kdc_does_not_know_the_service() {
     let scene = scene();
-    let mut command = connect(([127, 0, 0, 1], 9).into(), FULL_SPN, &scene.ccache());
-    let done = run(command.args(["--message", "hello"]), DEADLINE).expect_code(2);
-    for text in ["CS-4006", FULL_SPN, "tickets for krbtgt/CLI.TEST@CLI.TEST", "kvno CLASS/HOST"] {
+    let spn = "echo/nobody.example.test@CLI.TEST";
+    let mut command = connect(([127, 0, 0, 1], 9).into(), spn, &scene.ccache());
+    command.envs(scene.realm.env());
+    let done = run(command.args(["--message", "hello"]), DEADLINE).expect_code(1);
+    for text in ["CS-6002", spn, "alice@CLI.TEST", "register the service"] {
         assert!(done.stderr.contains(text), "{done:?} lacks {text}");
     }
 }
 
 #[test]
-fn connect_ends_with_2_when_its_ticket_has_expired() {
+fn connect_ends_with_2_when_its_ticket_granting_ticket_has_expired() {
     let scene = scene();
     let mut command = connect(([127, 0, 0, 1], 9).into(), FULL_SPN, &scene.ccache_for(&[SPN]));
     command.args(["--message", "hello"]).envs(Clock::offset(172_800).env());
     let done = run(&mut command, DEADLINE).expect_code(2);
-    assert!(done.stderr.contains("CS-4007") && done.stderr.contains("kinit"), "{done:?}");
+    assert!(done.stderr.contains("CS-6018") && done.stderr.contains("ticket get"), "{done:?}");
 }
 
 /// The clock is behind by more than the permitted skew; what kinit learnt of the KDC's time makes up for it at once.

@@ -15,7 +15,7 @@ use countersign::blocking::{self, Session};
 use countersign::proto::context::Initiator;
 use countersign::proto::policy::InitiatorPolicy;
 use countersign::proto::time::Timestamp;
-use countersign::{Client, ClientConfig, DEFAULT_MAX_MESSAGE};
+use countersign::{Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE};
 use countersign_testkit::mint::{Mint, ccache_bytes, keytab_bytes};
 use countersign_testkit::{Finished, run};
 use std::net::{SocketAddr, TcpStream};
@@ -46,7 +46,7 @@ fn session(address: SocketAddr) -> Session<TcpStream> {
     let ccache = mint.ccache(&[mint.ticket()]);
     let initiator = Initiator::from_ccache(&ccache, &mint.service, InitiatorPolicy::default(), mint.now);
     let client = Client::new(ClientConfig {
-        initiator: initiator.unwrap(),
+        credential: ClientCredential::Ready(initiator.unwrap()),
         handshake_deadline: DEADLINE,
         max_message: DEFAULT_MAX_MESSAGE,
     });

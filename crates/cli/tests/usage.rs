@@ -270,10 +270,10 @@ fn assert_hidden(done: &Finished, secret: &[u8]) {
 fn a_type_of_keytab_or_ccache_that_is_not_read_is_named_with_the_variable() {
     let mut command = countersign(&["serve"]);
     says(command.env("KRB5_KTNAME", "MEMORY:keys"), &["CS-7001", "MEMORY:keys in KRB5_KTNAME", "FILE"]);
-    for ccache in ["KCM:0", "KEYRING:persistent:0", "DIR:/tmp/tickets"] {
+    for ccache in ["KCM:0", "KEYRING:persistent:0", "other:/tmp/tickets"] {
         let mut command = countersign(&["connect", "127.0.0.1:9", "--spn", SPN[1]]);
-        let place = format!("{ccache} in KRB5CCNAME");
-        says(command.env("KRB5CCNAME", ccache), &["CS-7003", &place, "type FILE only"]);
+        let place = format!("{ccache:?} in KRB5CCNAME");
+        says(command.env("KRB5CCNAME", ccache), &["CS-7016", &place, "types FILE, DIR and MEMORY only"]);
     }
 }
 

@@ -1,0 +1,62 @@
+//! `countersign connect`.
+
+use super::{EXIT_CODES, Framing, LoginArguments};
+use clap::{Args, ValueEnum};
+
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct ConnectArguments {
+    /// Where the service listens
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) address: String,
+    /// The service that must prove itself
+    #[arg(long, value_name = "CLASS/HOST[@REALM]")]
+    pub(crate) spn: String,
+    /// How tokens and messages are framed
+    #[arg(long, value_enum, default_value = "dword")]
+    pub(crate) framing: Framing,
+    /// Bindings to the channel that leads to the service: application data in hex, or cert:FILE with the certificate of
+    /// the TLS server (tls-server-end-point)
+    #[arg(long, value_name = "HEX|cert:FILE")]
+    pub(crate) channel_bindings: Option<String>,
+    /// Credential cache with tickets: a path, or TYPE:NAME with TYPE one of FILE and DIR; where none is
+    /// named, KRB5CCNAME, else default_ccache_name of krb5.conf, else /tmp/krb5cc_UID. With --user new tickets are kept in it,
+    /// or in memory where it is not named
+    #[arg(long, value_name = "CACHE")]
+    pub(crate) ccache: Option<String>,
+    #[command(flatten)]
+    pub(crate) login: LoginArguments,
+    /// DANGEROUS: log in by NTLM where Kerberos is not to be had; it never proves the service. Needs --user, which may then have
+    /// the form DOMAIN\\NAME too (by NTLM alone), and its password
+    #[arg(long, requires = "user", conflicts_with = "client_keytab")]
+    pub(crate) allow_ntlm: bool,
+    /// Give the service a ticket-granting ticket, so that it can do all that the user can: if the KDC trusts it with one, or always
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "trusted")]
+    pub(crate) delegate: Option<Delegation>,
+    /// Send TEXT as one message, print the one reply, and end. Without it, standard input is sent in messages of at most
+    /// 64 KiB, and what comes is written to standard output as it is
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Etypes that are permitted, the preferred one first, with commas between. arcfour-hmac is weak, and off unless
+    /// named here
+    #[arg(long, value_name = "ETYPES", value_delimiter = ',')]
+    pub(crate) permitted_enctypes: Vec<String>,
+    /// How long the whole handshake may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) handshake_deadline: u64,
+    /// Negotiate with SPNEGO even if there is nothing but Kerberos to offer; without it such tokens go bare
+    #[arg(long)]
+    pub(crate) negotiate: bool,
+    /// Take the end of the connection for the end of what the service sends, from services that send no mark of it
+    #[arg(long, conflicts_with = "message")]
+    pub(crate) allow_unmarked_end: bool,
+}
+
+/// When a service is given a ticket-granting ticket.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Delegation {
+    /// If the KDC says that it may be trusted with one
+    Trusted,
+    /// In any case
+    Always,
+}

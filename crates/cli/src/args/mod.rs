@@ -1,0 +1,56 @@
+//! The command line: a file for each command.
+
+mod connect;
+mod keytab;
+mod login;
+mod ntlm;
+mod serve;
+mod ticket;
+mod ticket_get;
+
+pub(crate) use connect::{ConnectArguments, Delegation};
+pub(crate) use keytab::{
+    KeytabAddArguments, KeytabCommand, KeytabListArguments, KeytabMergeArguments, KeytabRemoveArguments,
+};
+pub(crate) use login::LoginArguments;
+pub(crate) use ntlm::{NtlmAddArguments, NtlmCommand};
+pub(crate) use serve::ServeArguments;
+pub(crate) use ticket::{TicketCommand, TicketDestroyArguments, TicketListArguments};
+pub(crate) use ticket_get::TicketGetArguments;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused by the peer or by policy, 2 usage or configuration, \
+                          3 network out of reach";
+
+/// Mutual authentication for services on sockets: Kerberos without a C library.
+#[derive(Parser)]
+#[command(name = "countersign", version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Accept clients that prove who they are, prove the service to them, and echo what they send sealed
+    Serve(ServeArguments),
+    /// Reach a service, have it prove itself, and exchange sealed messages with it
+    Connect(ConnectArguments),
+    /// Accounts for services that accept NTLM
+    #[command(subcommand)]
+    Ntlm(NtlmCommand),
+    /// Tickets: what a client proves itself with
+    #[command(subcommand)]
+    Ticket(TicketCommand),
+    /// Keytabs: the keys of services
+    #[command(subcommand)]
+    Keytab(KeytabCommand),
+}
+
+/// How tokens and messages are put on the socket.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Framing {
+    /// 4 bytes little-endian length, then the bytes
+    Dword,
+}

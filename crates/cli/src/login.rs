@@ -1,0 +1,90 @@
+//! Where tickets come from by the command line: a login, or a credential cache, and krb5.conf.
+
+use crate::args::LoginArguments;
+use crate::{report, sources};
+use countersign::credentials::{self, CcacheName};
+use countersign::files;
+use countersign::kdc::Kdcs;
+use countersign::krb5conf;
+use countersign::proto::crypto::Etype;
+use countersign::proto::error::Refusal;
+use countersign::proto::krb5::initiator::ServiceTicket;
+use countersign::proto::krb5::kdc_exchange::{Login, TicketOptions, ticket_granting_service};
+use countersign::proto::krb5::msg::principal::{Principal, name_type};
+use countersign::proto::krb5conf::Krb5Conf;
+use countersign::proto::secret::Secret;
+use countersign::tickets::{Tickets, TicketsConfig, client_principal};
+use std::sync::Arc;
+use std::time::SystemTime;
+use zeroize::Zeroizing;
+
+/// krb5.conf as it stands, what has no effect in it told.
+pub(crate) fn conf() -> Result<Arc<Krb5Conf>, Refusal> {
+    let conf = krb5conf::load()?;
+    conf.notes().iter().for_each(|note| report::line(&note.to_string()));
+    Ok(Arc::new(conf))
+}
+
+/// What is asked of KDCs, before flags that only some commands have.
+pub(crate) fn options(conf: &Krb5Conf, client: Option<&Principal>, etypes: &[Etype]) -> TicketOptions {
+    let realm = client.map(|client| String::from_utf8_lossy(&client.realm).into_owned());
+    let realm = realm.or(conf.libdefaults.default_realm.clone()).unwrap_or_default();
+    let options = TicketOptions::of(conf, &realm);
+    if etypes.is_empty() { options } else { options.with_enctypes(etypes) }
+}
+
+/// The client that `--user` names.
+pub(crate) fn client(arguments: &LoginArguments, conf: &Krb5Conf) -> Result<Option<Principal>, Refusal> {
+    let Some(user) = &arguments.user else { return Ok(None) };
+    if !arguments.enterprise {
+        return client_principal(user, conf).map(Some);
+    }
+    // The at sign belongs to the name; the realm that is asked first is the default one.
+    let escaped = user.replace('\\', "\\\\").replace('@', "\\@").replace('/', "\\/");
+    let client = client_principal(&escaped, conf)?;
+    Ok(Some(Principal { name_type: name_type::KRB_NT_ENTERPRISE, ..client }))
+}
+
+/// The login of `client`.
+pub(crate) fn login(
+    arguments: &LoginArguments,
+    client: Principal,
+    options: &TicketOptions,
+) -> Result<Login, Refusal> {
+    let login = match &arguments.client_keytab {
+        Some(keytab) => Login::with_keytab(client, &files::keytab(keytab)?, options)?,
+        None => {
+            let password = password(arguments, &client)?;
+            Login::with_password(client, Secret::from(password.as_bytes()))?
+        }
+    };
+    match &arguments.armor_ccache {
+        Some(name) => Ok(login.clone().with_armor(armor(name, login.client(), options)?)),
+        None => Ok(login),
+    }
+}
+
+fn password(arguments: &LoginArguments, client: &Principal) -> Result<Zeroizing<String>, Refusal> {
+    match &arguments.password_file {
+        Some(file) => sources::password(file),
+        None => sources::password_from_terminal(&format!("Password for {client}: ")),
+    }
+}
+
+/// The ticket-granting ticket in a cache, for the realm of the client that it is to armor.
+fn armor(name: &str, client: &Principal, options: &TicketOptions) -> Result<ServiceTicket, Refusal> {
+    let cache = credentials::read(&CcacheName::parse(name)?)?;
+    let now = countersign::proto::time::Timestamp::from_system(SystemTime::now());
+    let service = ticket_granting_service(&client.realm, &client.realm);
+    Ok(options.select(&cache, &service, now.shifted(cache.kdc_offset.unwrap_or(0)))?)
+}
+
+/// Tickets out of these.
+pub(crate) fn tickets(
+    conf: Arc<Krb5Conf>,
+    cache: Option<CcacheName>,
+    login: Option<Login>,
+    options: TicketOptions,
+) -> Tickets {
+    Tickets::new(TicketsConfig { kdcs: Kdcs::new(conf), cache, login, options })
+}
