@@ -21,6 +21,10 @@ static const char usage[] =
     "usage: gss_peer initiate HOST PORT SPN | accept PORT | token SPN FILE | mkreq HOST PORT SPN, then\n"
     "  --mech NAME           krb5 (the default) or spnego; with MIT also iakerb and ntlm\n"
     "  --neg-mechs LIST      what SPNEGO offers or accepts, best first: of krb5,ms-krb5,iakerb,ntlm (MIT)\n"
+    "  --cred-mechs LIST     what SPNEGO has credentials of (MIT); iakerb is left out unless it is named here\n"
+    "  --user NAME           initiate as this user, with the password of --password (MIT); for iakerb a name\n"
+    "                        without realm is one whose realm the acceptor is asked for\n"
+    "  --password TEXT       the user's password\n"
     "  --flags LIST          exactly these of mutual,replay,sequence,conf,integ,deleg,dce\n"
     "                        (default: mutual,replay,sequence,conf,integ)\n"
     "  --bindings HEX        channel bindings: application data\n"
@@ -31,6 +35,8 @@ static const char usage[] =
     "  --unsealed            wrap without confidentiality\n"
     "  --mic TEXT            after the handshake exchange a MIC over TEXT each way, one in a frame\n"
     "  --save-token FILE     write the first token sent to FILE\n"
+    "  --record FILE         append each token of a handshake, the initiator's as `I = HEX`, the acceptor's as\n"
+    "                        `A = HEX`, and after the last of one that succeeds an empty line\n"
     "  --replay-token FILE   send the bytes of FILE as first token and report the answer\n"
     "  --delegated FILE      write a delegated credential to the credential cache FILE\n";
 
@@ -43,19 +49,19 @@ enum { FLAG_COUNT = sizeof flag_names / sizeof flag_names[0], MAX_ETYPES = 16 };
 
 struct options {
     gss_OID mech;
-    const char *neg_mechs;
+    struct identity identity;
     OM_uint32 flags;
     struct gss_channel_bindings_struct bindings_value;
     gss_channel_bindings_t bindings;
     krb5_enctype etypes[MAX_ETYPES];
     OM_uint32 etype_count;
     long count;
-    const char *message, *sizes, *mic, *save_token, *replay_token, *delegated;
+    const char *message, *sizes, *mic, *save_token, *record, *replay_token, *delegated;
     int sealed;
 };
 
 static void read_options(struct options *options, char **arguments);
-static void initiate(const struct options *options, const char *host, const char *port, const char *spn);
+static void initiate_connections(const struct options *options, const char *host, const char *port, const char *spn);
 static void accept_connections(const struct options *options, const char *port);
 static void save_first_token(const struct options *options, const char *spn, const char *path);
 static void send_and_report(const char *host, const char *port, gss_buffer_desc token);
@@ -74,8 +80,7 @@ int main(int argc, char **argv)
         if (options.replay_token != NULL)
             send_and_report(argv[2], argv[3], read_file(options.replay_token));
         else
-            for (long done = 0; done < (options.count ? options.count : 1); done++)
-                initiate(&options, argv[2], argv[3], argv[4]);
+            initiate_connections(&options, argv[2], argv[3], argv[4]);
     } else if (strcmp(command, "accept") == 0 && argc >= 3) {
         read_options(&options, argv + 3);
         accept_connections(&options, argv[2]);
@@ -129,7 +134,13 @@ static void read_options(struct options *options, char **arguments)
         if (strcmp(name, "--mech") == 0) {
             options->mech = mech_named(value);
         } else if (strcmp(name, "--neg-mechs") == 0) {
-            options->neg_mechs = value;
+            options->identity.neg_mechs = value;
+        } else if (strcmp(name, "--cred-mechs") == 0) {
+            options->identity.cred_mechs = value;
+        } else if (strcmp(name, "--user") == 0) {
+            options->identity.user = value;
+        } else if (strcmp(name, "--password") == 0) {
+            options->identity.password = value;
         } else if (strcmp(name, "--flags") == 0) {
             options->flags = flags_of(value);
         } else if (strcmp(name, "--bindings") == 0) {
@@ -147,6 +158,8 @@ static void read_options(struct options *options, char **arguments)
             options->mic = value;
         } else if (strcmp(name, "--save-token") == 0) {
             options->save_token = value;
+        } else if (strcmp(name, "--record") == 0) {
+            options->record = value;
         } else if (strcmp(name, "--replay-token") == 0) {
             options->replay_token = value;
         } else if (strcmp(name, "--delegated") == 0) {
@@ -155,11 +168,13 @@ static void read_options(struct options *options, char **arguments)
             die(EXIT_USAGE, "usage: unknown option %s %s\n%s", name, value, usage);
         }
     }
+    if ((options->identity.user == NULL) != (options->identity.password == NULL))
+        die(EXIT_USAGE, "usage: --user and --password go together\n%s", usage);
 }
 
 static gss_cred_id_t credential_for(const struct options *options, gss_cred_usage_t usage)
 {
-    gss_cred_id_t credential = acquire(options->mech, options->neg_mechs, usage);
+    gss_cred_id_t credential = acquire(options->mech, &options->identity, usage);
     if (options->etype_count > 0) {
         OM_uint32 major, minor;
         major = gss_krb5_set_allowable_enctypes(&minor, credential, options->etype_count,
@@ -215,6 +230,13 @@ static gss_buffer_desc receive_token(int fd)
     return token;
 }
 
+/* The initiator's or acceptor's token, if tokens are recorded. */
+static void record(const struct options *options, char side, gss_buffer_desc token)
+{
+    if (options->record != NULL)
+        record_token(options->record, side, token);
+}
+
 static void send_or_die(int fd, gss_buffer_desc frame)
 {
     if (send_frame(fd, frame) != 0)
@@ -222,10 +244,10 @@ static void send_or_die(int fd, gss_buffer_desc frame)
 }
 
 /* Every token of an initiator, until the context is there. A library that retries a skewed clock does so in here. */
-static gss_ctx_id_t initiator_handshake(const struct options *options, int fd, const char *spn)
+static gss_ctx_id_t initiator_handshake(const struct options *options, gss_cred_id_t credential, int fd,
+                                        const char *spn)
 {
     OM_uint32 major, minor, ignored;
-    gss_cred_id_t credential = credential_for(options, GSS_C_INITIATE);
     gss_name_t name = name_of(spn, options->mech);
     gss_ctx_id_t context = GSS_C_NO_CONTEXT;
     gss_buffer_desc input = GSS_C_EMPTY_BUFFER, output;
@@ -238,6 +260,7 @@ static gss_ctx_id_t initiator_handshake(const struct options *options, int fd, c
         if (output.length > 0) {
             if (legs++ == 0 && options->save_token != NULL)
                 write_file(options->save_token, output);
+            record(options, 'I', output);
             send_or_die(fd, output);
         }
         gss_release_buffer(&ignored, &output);
@@ -245,9 +268,11 @@ static gss_ctx_id_t initiator_handshake(const struct options *options, int fd, c
         if (major != GSS_S_CONTINUE_NEEDED)
             break;
         input = receive_token(fd);
+        record(options, 'A', input);
     }
     gss_release_name(&ignored, &name);
-    gss_release_cred(&ignored, &credential);
+    if (options->record != NULL)
+        record_end(options->record);
     printf("handshake took %d tokens\n", legs);
     print_context(context);
     return context;
@@ -311,11 +336,12 @@ static void verify_mic(int fd, gss_ctx_id_t context, const char *text)
     free(mic.value);
 }
 
-static void initiate(const struct options *options, const char *host, const char *port, const char *spn)
+static void initiate(const struct options *options, gss_cred_id_t credential, const char *host, const char *port,
+                     const char *spn)
 {
     OM_uint32 minor;
     int fd = connect_to(host, port);
-    gss_ctx_id_t context = initiator_handshake(options, fd, spn);
+    gss_ctx_id_t context = initiator_handshake(options, credential, fd, spn);
     if (options->mic != NULL) {
         send_mic(fd, context, options->mic);
         verify_mic(fd, context, options->mic);
@@ -332,6 +358,15 @@ static void initiate(const struct options *options, const char *host, const char
     free(copy);
     gss_delete_sec_context(&minor, &context, GSS_C_NO_BUFFER);
     close(fd);
+}
+
+static void initiate_connections(const struct options *options, const char *host, const char *port, const char *spn)
+{
+    OM_uint32 minor;
+    gss_cred_id_t credential = credential_for(options, GSS_C_INITIATE);
+    for (long done = 0; done < (options->count ? options->count : 1); done++)
+        initiate(options, credential, host, port, spn);
+    gss_release_cred(&minor, &credential);
 }
 
 static void save_first_token(const struct options *options, const char *spn, const char *path)
@@ -371,13 +406,16 @@ static gss_ctx_id_t acceptor_handshake(const struct options *options, gss_cred_i
             gss_delete_sec_context(&ignored, &context, GSS_C_NO_BUFFER);
             return GSS_C_NO_CONTEXT;
         }
+        record(options, 'I', input);
         major = gss_accept_sec_context(&minor, &context, credential, &input, options->bindings, NULL, NULL, &output,
                                        NULL, NULL, &delegated);
         free(input.value);
         if (output.length > 0 && legs++ == 0 && options->save_token != NULL)
             write_file(options->save_token, output);
-        if (output.length > 0)
+        if (output.length > 0) {
+            record(options, 'A', output);
             send_frame(fd, output);
+        }
         gss_release_buffer(&ignored, &output);
         if (GSS_ERROR(major)) {
             print_refusal("acceptor", major, minor);
@@ -388,6 +426,8 @@ static gss_ctx_id_t acceptor_handshake(const struct options *options, gss_cred_i
     if (delegated != GSS_C_NO_CREDENTIAL && options->delegated != NULL)
         store_credential(delegated, options->delegated);
     gss_release_cred(&ignored, &delegated);
+    if (options->record != NULL)
+        record_end(options->record);
     print_context(context);
     return context;
 }

@@ -30,6 +30,10 @@ gss_buffer_desc from_hex(const char *text);
 gss_buffer_desc random_bytes(size_t length);
 gss_buffer_desc read_file(const char *path);
 void write_file(const char *path, gss_buffer_desc bytes);
+/* Appends the line `SIDE = TOKEN` to the file, the token in hexadecimal. */
+void record_token(const char *path, char side, gss_buffer_desc token);
+/* Appends the empty line that ends a handshake. */
+void record_end(const char *path);
 
 int connect_to(const char *host, const char *port);
 int listen_on_loopback(const char *port);
@@ -49,8 +53,14 @@ int is_kerberos(gss_OID mech);
 void print_refusal(const char *what, OM_uint32 major, OM_uint32 minor);
 /* Ends the program with EXIT_REFUSED if `major` is an error. */
 void require(OM_uint32 major, OM_uint32 minor, const char *what);
-/* The default credential for `mech`; `neg_mechs` names what SPNEGO may choose from, or is NULL. */
-gss_cred_id_t acquire(gss_OID mech, const char *neg_mechs, gss_cred_usage_t usage);
+/* What a credential is made of; what is NULL is left to the library. */
+struct identity {
+    const char *user, *password; /* both or neither */
+    const char *cred_mechs;      /* what SPNEGO has credentials of */
+    const char *neg_mechs;       /* what of that SPNEGO may choose from, best first */
+};
+/* A credential for `mech`. */
+gss_cred_id_t acquire(gss_OID mech, const struct identity *identity, gss_cred_usage_t usage);
 /* The name of a service, from the text of its principal. */
 gss_name_t name_of(const char *spn, gss_OID mech);
 

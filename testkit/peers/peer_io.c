@@ -80,6 +80,27 @@ void write_file(const char *path, gss_buffer_desc bytes)
         die(EXIT_USAGE, "usage: cannot write %s", path);
 }
 
+void record_token(const char *path, char side, gss_buffer_desc token)
+{
+    const unsigned char *bytes = token.value;
+    FILE *file = fopen(path, "a");
+    if (file == NULL)
+        die(EXIT_USAGE, "usage: cannot write %s", path);
+    fprintf(file, "%c = ", side);
+    for (size_t i = 0; i < token.length; i++)
+        fprintf(file, "%02x", bytes[i]);
+    fputc('\n', file);
+    if (fclose(file) != 0)
+        die(EXIT_USAGE, "usage: cannot write %s", path);
+}
+
+void record_end(const char *path)
+{
+    FILE *file = fopen(path, "a");
+    if (file == NULL || fputc('\n', file) == EOF || fclose(file) != 0)
+        die(EXIT_USAGE, "usage: cannot write %s", path);
+}
+
 static void prepare(int fd)
 {
     struct timeval timeout = { .tv_sec = SOCKET_TIMEOUT_SECONDS };

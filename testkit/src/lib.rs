@@ -3,8 +3,8 @@
 //! A [`Realm`] is an MIT KDC in a temporary folder, a [`HeimdalRealm`] one of Heimdal's; a [`KdcProxy`] stands between a
 //! KDC and its clients and does to their messages what a test says; a [`Domain`] is an Active Directory made by Samba;
 //! [`NtlmUsers`] are accounts for NTLM alone; [`Peers`] are the programs under `testkit/peers`, built against MIT's and
-//! Heimdal's libraries or using pyspnego; a [`Process`] is a program started by a test, ended and reaped when dropped;
-//! [`Clock`] makes a program believe in another time.
+//! Heimdal's libraries or using pyspnego, [`Sid`] those of a newer Debian; a [`Process`] is a program started by a test,
+//! ended and reaped when dropped; [`Clock`] makes a program believe in another time.
 //!
 //! Without any program: a [`mint`] makes tickets, keytabs and AP-REQs in which every field can be set, and a [`pair`] is
 //! an initiator and an acceptor in one memory whose tokens a test may alter on the way.
@@ -38,6 +38,7 @@ mod process;
 mod realm;
 mod rng;
 mod samba;
+mod sid;
 mod tlv;
 
 pub use clock::Clock;
@@ -53,3 +54,4 @@ pub use process::{Finished, Process, run};
 pub use realm::{Env, Realm};
 pub use rng::TestRng;
 pub use samba::Domain;
+pub use sid::Sid;

@@ -141,6 +141,7 @@ impl Service {
                 }
                 AcceptorStep::Authorize(state) => state.admit(self.now, &mut self.rng, &mut sent),
                 AcceptorStep::Done(context) => return Offered::Accepted { context, sent },
+                AcceptorStep::NeedKdc(_) => panic!("a policy without IAKERB carries nothing to a KDC"),
                 AcceptorStep::Rejected(rejected) => return Offered::Refused { rejected, sent },
             }
         }

@@ -25,8 +25,12 @@ pub struct Peers {
     heimdal: PathBuf,
 }
 
-const SOURCES: [&str; 4] = ["gss_peer.c", "peer_io.c", "peer_krb5.c", "peer_mech.c"];
-const HEADERS: [&str; 1] = ["peer.h"];
+/// What gss_peer is built from.
+pub(crate) const SOURCES: [&str; 4] = ["gss_peer.c", "peer_io.c", "peer_krb5.c", "peer_mech.c"];
+/// What the sources include.
+pub(crate) const HEADERS: [&str; 1] = ["peer.h"];
+/// What every peer is compiled with.
+pub(crate) const C_OPTIONS: [&str; 5] = ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"];
 
 impl Peers {
     /// Builds what is missing or older than its source, once for all tests that run at the same time.
@@ -142,14 +146,14 @@ impl BuildLock {
 #[track_caller]
 pub(crate) fn compile(program: &Path, files: &[&str], options: impl FnOnce() -> Vec<String>) {
     let files: Vec<PathBuf> = files.iter().map(|name| paths::peer_sources().join(name)).collect();
-    if modified(program).is_some_and(|built| files.iter().all(|file| modified(file) < Some(built))) {
+    if is_newer(program, &files) {
         return;
     }
     let sources = files.iter().filter(|file| file.extension() == Some(OsStr::new("c")));
     // A name of its own until it is whole: a build that is cut off leaves nothing that looks done.
     let unfinished = program.with_extension("part");
     let mut compiler = Command::new(paths::program("cc"));
-    compiler.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"]).args(sources);
+    compiler.args(C_OPTIONS).args(sources);
     compiler.args(options()).arg("-o").arg(&unfinished);
     run(&mut compiler, MINUTE).expect_success();
     std::fs::rename(&unfinished, program).expect("the target folder is writable");
@@ -170,6 +174,11 @@ fn libraries(modules: &[&str]) -> Vec<String> {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Whether `program` is there and was built after the last change of `files`.
+pub(crate) fn is_newer(program: &Path, files: &[PathBuf]) -> bool {
+    modified(program).is_some_and(|built| files.iter().all(|file| modified(file) < Some(built)))
+}
 
 fn modified(file: &Path) -> Option<SystemTime> {
     file.metadata().and_then(|metadata| metadata.modified()).ok()

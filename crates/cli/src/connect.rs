@@ -3,17 +3,22 @@
 use crate::args::{ConnectArguments, Delegation, Framing};
 use crate::{login, progress, report, sources};
 use countersign::accounts::AccountName;
+use countersign::credentials::CcacheName;
 use countersign::proto::context::{Facts, Initiator};
+use countersign::proto::crypto::Etype;
 use countersign::proto::error::{Refusal, code};
+use countersign::proto::iakerb::initiator::IakerbLogin;
+use countersign::proto::krb5::kdc_exchange::{KdcError, Login, TicketOptions};
 use countersign::proto::krb5::msg::principal::Principal;
+use countersign::proto::krb5conf::Krb5Conf;
 use countersign::proto::ntlm::initiator::Credential;
 use countersign::proto::ntlm::nt_hash;
 use countersign::proto::policy::InitiatorPolicy;
-use countersign::tickets::Tickets;
 use countersign::tokio::{Receiving, Sending, Session, connect};
 use countersign::{Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Delegate, TicketClient};
 use std::io::{self, Write};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -24,7 +29,7 @@ const INPUT_MESSAGE: usize = 65_536;
 
 /// Connects, and does what the arguments say.
 pub(crate) fn run(arguments: &ConnectArguments) -> Result<(), Refusal> {
-    let wanted = Wanted::new(arguments)?;
+    let wanted = Wanted::new(arguments, login::conf()?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("the program's own event loop", &error))?;
     let ended = runtime.block_on(async {
@@ -39,13 +44,14 @@ pub(crate) fn run(arguments: &ConnectArguments) -> Result<(), Refusal> {
 
 /// Whom to reach, and with what.
 struct Wanted {
+    conf: Arc<Krb5Conf>,
     service: Principal,
     policy: InitiatorPolicy,
     ntlm: Option<Credential>,
 }
 
 impl Wanted {
-    fn new(arguments: &ConnectArguments) -> Result<Self, Refusal> {
+    fn new(arguments: &ConnectArguments, conf: Arc<Krb5Conf>) -> Result<Self, Refusal> {
         // The one framing there is so far; a second will make its codec here.
         let Framing::Dword = arguments.framing;
         let service = Principal::parse(&arguments.spn)?;
@@ -58,14 +64,14 @@ impl Wanted {
             return Err(sources::usage(saw, format!("room for {DEFAULT_MAX_MESSAGE} bytes")));
         }
         let mut policy = InitiatorPolicy::default();
-        policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
+        policy.permitted_enctypes = permitted_enctypes(arguments, &conf)?;
         policy.negotiate = arguments.negotiate;
         policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
         let ntlm = ntlm_credential(arguments)?;
         if ntlm.is_some() {
             policy.dangerous().allow_ntlm();
         }
-        Ok(Self { service, policy, ntlm })
+        Ok(Self { conf, service, policy, ntlm })
     }
 
     async fn client(self, arguments: &ConnectArguments) -> Result<Client, Refusal> {
@@ -76,70 +82,121 @@ impl Wanted {
         }))
     }
 
-    /// What the client proves itself with: a ticket if one is to be had, and a password for NTLM if that is allowed.
+    /// What the client proves itself with: a ticket if one is to be had; else a login through the service; and a password for
+    /// NTLM if that is allowed.
     async fn initiator(self, arguments: &ConnectArguments) -> Result<Initiator, Refusal> {
-        match (self.kerberos(arguments).await, self.ntlm) {
-            (Ok(initiator), None) => Ok(initiator),
-            (Ok(initiator), Some(password)) => initiator.with_ntlm(password),
-            (Err(refusal), Some(password)) if is_without_ticket(&refusal) => {
+        let source = Source::new(arguments, self.conf.clone())?;
+        let kerberos = if arguments.iakerb { Err(asked_for_iakerb()) } else { self.kerberos(&source).await };
+        let login = source.login.filter(|_| arguments.iakerb || self.ntlm.is_none());
+        match (kerberos, login, self.ntlm) {
+            (Ok(initiator), _, None) => Ok(initiator),
+            (Ok(initiator), _, Some(password)) => initiator.with_ntlm(password),
+            (Err(refusal), Some(login), _) if is_without_kdc(&refusal) => {
+                if !arguments.iakerb {
+                    report::line(&format!(
+                        "no KDC, so the service is asked to carry messages to one: {refusal}"
+                    ));
+                }
+                let encrypted_timestamp = arguments.allow_encrypted_timestamp;
+                let options = Arc::new(TicketOptions { encrypted_timestamp, ..source.options });
+                Ok(Initiator::by_iakerb(self.service, IakerbLogin { login, options }, self.policy))
+            }
+            (Err(refusal), _, Some(password)) if is_without_ticket(&refusal) => {
                 report::line(&format!("no Kerberos: {refusal}"));
                 Initiator::by_ntlm(self.service, password, self.policy)
             }
-            (Err(refusal), _) => Err(refusal),
+            (Err(refusal), ..) => Err(refusal),
         }
     }
 
-    async fn kerberos(&self, arguments: &ConnectArguments) -> Result<Initiator, Refusal> {
-        let tickets = tickets(arguments, &self.policy)?;
+    async fn kerberos(&self, source: &Source) -> Result<Initiator, Refusal> {
+        if let Some(login) = source.login.as_ref().filter(|login| login.client().realm.is_empty()) {
+            return Err(KdcError::NoRealm { client: login.client().clone() }.into());
+        }
+        let Source { conf, cache, login, options, delegate } = source.clone();
         let client = TicketClient {
-            tickets,
+            tickets: login::tickets(conf, cache, login, options),
             service: self.service.clone(),
             policy: self.policy.clone(),
-            delegate: match arguments.delegate {
-                None => Delegate::Never,
-                Some(Delegation::Trusted) => Delegate::IfTrusted,
-                Some(Delegation::Always) => Delegate::Always,
-            },
+            delegate,
         };
         let _progress = progress::show(format!("getting a ticket for {}", self.service));
         client.initiator().await
     }
 }
 
-/// Where the ticket comes from: the user's login, or a credential cache. With NTLM allowed and a cache named, the user's name
-/// and password are for NTLM, and the cache is for Kerberos; a name with its domain in front is for NTLM too.
-fn tickets(arguments: &ConnectArguments, policy: &InitiatorPolicy) -> Result<Tickets, Refusal> {
-    let conf = login::conf()?;
-    let by_ntlm_name = arguments.login.user.as_ref().is_some_and(|user| user.contains('\\'));
-    let ntlm_alone = arguments.allow_ntlm && (by_ntlm_name || arguments.ccache.is_some());
-    let client = if ntlm_alone { None } else { login::client(&arguments.login, &conf)? };
-    let mut options = login::options(&conf, client.as_ref(), &[]).with_enctypes(&policy.permitted_enctypes);
-    options.canonicalize |= arguments.login.canonicalize;
-    options.forwardable |= arguments.delegate.is_some();
-    let cache = match (&client, &arguments.ccache) {
-        (Some(_), None) => None,
-        (_, flag) => Some(sources::ccache(flag.as_deref())?),
-    };
-    let login = client.map(|client| login::login(&arguments.login, client, &options)).transpose()?;
-    Ok(login::tickets(conf, cache, login, options))
+/// Where the ticket comes from: the user's login, or a credential cache.
+#[derive(Clone)]
+struct Source {
+    conf: Arc<Krb5Conf>,
+    cache: Option<CcacheName>,
+    login: Option<Login>,
+    options: TicketOptions,
+    delegate: Delegate,
 }
 
-/// Whether there is just no ticket to be had, as against something that is wrong.
-fn is_without_ticket(refusal: &Refusal) -> bool {
+impl Source {
+    /// With NTLM allowed and a cache named, the user's name and password are for NTLM, and the cache is for Kerberos; a name
+    /// with its domain in front is for NTLM too.
+    fn new(arguments: &ConnectArguments, conf: Arc<Krb5Conf>) -> Result<Self, Refusal> {
+        let by_ntlm_name = arguments.login.user.as_ref().is_some_and(|user| user.contains('\\'));
+        let ntlm_alone = arguments.allow_ntlm && (by_ntlm_name || arguments.ccache.is_some());
+        let client = if ntlm_alone { None } else { login::client(&arguments.login, &conf)? };
+        let etypes = sources::etypes_named(&arguments.permitted_enctypes, "--permitted-enctypes")?;
+        let mut options = login::options(&conf, client.as_ref(), &etypes);
+        options.canonicalize |= arguments.login.canonicalize;
+        options.forwardable |= arguments.delegate.is_some();
+        let cache = match (&client, &arguments.ccache) {
+            (Some(_), None) => None,
+            (_, flag) => Some(sources::ccache(flag.as_deref())?),
+        };
+        let login = client.map(|client| login::login(&arguments.login, client, &options)).transpose()?;
+        let delegate = match arguments.delegate {
+            None => Delegate::Never,
+            Some(Delegation::Trusted) => Delegate::IfTrusted,
+            Some(Delegation::Always) => Delegate::Always,
+        };
+        Ok(Self { conf, cache, login, options, delegate })
+    }
+}
+
+/// What `--iakerb` says instead of what a KDC would.
+fn asked_for_iakerb() -> Refusal {
+    Refusal::new(code::KDC_NOT_CONFIGURED, "--iakerb", "no KDC to ask")
+}
+
+/// Whether there is no KDC to be asked, as against one that refuses.
+fn is_without_kdc(refusal: &Refusal) -> bool {
     [
-        code::CCACHE_UNREADABLE,
-        code::TICKET_FOR_SERVICE_ABSENT,
-        code::CACHED_TICKET_EXPIRED,
-        code::CREDENTIAL_ABSENT,
         code::CLIENT_REALM_ABSENT,
-        code::KDC_CLIENT_UNKNOWN,
-        code::KDC_SERVICE_UNKNOWN,
         code::KDC_NOT_CONFIGURED,
         code::KDC_LOOKUP_FAILED,
         code::KDC_UNREACHABLE,
         code::KDC_NO_ANSWER,
     ]
     .contains(&refusal.code())
+}
+
+/// Whether there is just no ticket to be had, as against something that is wrong.
+fn is_without_ticket(refusal: &Refusal) -> bool {
+    let without = [
+        code::CCACHE_UNREADABLE,
+        code::CCACHE_TYPE_UNSUPPORTED,
+        code::TICKET_FOR_SERVICE_ABSENT,
+        code::CACHED_TICKET_EXPIRED,
+        code::CREDENTIAL_ABSENT,
+        code::KDC_CLIENT_UNKNOWN,
+        code::KDC_SERVICE_UNKNOWN,
+    ];
+    is_without_kdc(refusal) || without.contains(&refusal.code())
+}
+
+/// Etypes of session keys: the flag's, else those of krb5.conf.
+fn permitted_enctypes(arguments: &ConnectArguments, conf: &Krb5Conf) -> Result<Vec<Etype>, Refusal> {
+    if arguments.permitted_enctypes.is_empty() {
+        return Ok(conf.libdefaults.permitted_enctypes.clone());
+    }
+    sources::etypes_named(&arguments.permitted_enctypes, "--permitted-enctypes")
 }
 
 fn ntlm_credential(arguments: &ConnectArguments) -> Result<Option<Credential>, Refusal> {

@@ -29,7 +29,7 @@ fn within(descriptors: u64, wanted: HandshakeLimits) -> HandshakeLimits {
 }
 
 /// The limit of open descriptors after it was raised; `None` if there is none.
-fn raised() -> Option<u64> {
+pub(crate) fn raised() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => maximum,

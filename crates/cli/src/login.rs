@@ -9,11 +9,11 @@ use countersign::krb5conf;
 use countersign::proto::crypto::Etype;
 use countersign::proto::error::Refusal;
 use countersign::proto::krb5::initiator::ServiceTicket;
-use countersign::proto::krb5::kdc_exchange::{Login, TicketOptions, ticket_granting_service};
+use countersign::proto::krb5::kdc_exchange::{KdcError, Login, TicketOptions, ticket_granting_service};
 use countersign::proto::krb5::msg::principal::{Principal, name_type};
 use countersign::proto::krb5conf::Krb5Conf;
 use countersign::proto::secret::Secret;
-use countersign::tickets::{Tickets, TicketsConfig, client_principal};
+use countersign::tickets::{Tickets, TicketsConfig};
 use std::sync::Arc;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
@@ -33,16 +33,31 @@ pub(crate) fn options(conf: &Krb5Conf, client: Option<&Principal>, etypes: &[Ety
     if etypes.is_empty() { options } else { options.with_enctypes(etypes) }
 }
 
-/// The client that `--user` names.
+/// The client that `--user` names; without a realm if it names none and there is no default realm.
 pub(crate) fn client(arguments: &LoginArguments, conf: &Krb5Conf) -> Result<Option<Principal>, Refusal> {
     let Some(user) = &arguments.user else { return Ok(None) };
-    if !arguments.enterprise {
-        return client_principal(user, conf).map(Some);
+    let mut client = if arguments.enterprise {
+        // The at sign belongs to the name; the realm that is asked first is the default one.
+        let escaped = user.replace('\\', "\\\\").replace('@', "\\@").replace('/', "\\/");
+        Principal { name_type: name_type::KRB_NT_ENTERPRISE, ..Principal::parse(&escaped)? }
+    } else {
+        Principal::parse(user)?
+    };
+    if client.realm.is_empty() {
+        client.realm = conf.libdefaults.default_realm.clone().unwrap_or_default().into_bytes();
     }
-    // The at sign belongs to the name; the realm that is asked first is the default one.
-    let escaped = user.replace('\\', "\\\\").replace('@', "\\@").replace('/', "\\/");
-    let client = client_principal(&escaped, conf)?;
-    Ok(Some(Principal { name_type: name_type::KRB_NT_ENTERPRISE, ..client }))
+    Ok(Some(client))
+}
+
+/// The same for those who must know its realm.
+pub(crate) fn client_of_realm(
+    arguments: &LoginArguments,
+    conf: &Krb5Conf,
+) -> Result<Option<Principal>, Refusal> {
+    match client(arguments, conf)? {
+        Some(client) if client.realm.is_empty() => Err(KdcError::NoRealm { client }.into()),
+        client => Ok(client),
+    }
 }
 
 /// The login of `client`.
@@ -54,8 +69,12 @@ pub(crate) fn login(
     let login = match &arguments.client_keytab {
         Some(keytab) => Login::with_keytab(client, &files::keytab(keytab)?, options)?,
         None => {
-            let password = password(arguments, &client)?;
-            Login::with_password(client, Secret::from(password.as_bytes()))?
+            let password = Secret::from(password(arguments, &client)?.as_bytes());
+            if client.realm.is_empty() {
+                Login::without_realm(client, password)
+            } else {
+                Login::with_password(client, password)?
+            }
         }
     };
     match &arguments.armor_ccache {

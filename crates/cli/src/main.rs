@@ -2,6 +2,7 @@
 
 mod args;
 mod connect;
+mod demo;
 mod descriptors;
 mod exit;
 mod keytab;
@@ -9,8 +10,10 @@ mod login;
 mod ntlm;
 mod output;
 mod progress;
+mod realm;
 mod report;
 mod serve;
+mod signals;
 mod sources;
 mod ticket;
 
@@ -20,11 +23,13 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
+        Command::Demo => demo::run(),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Connect(arguments) => connect::run(&arguments),
         Command::Ntlm(NtlmCommand::Add(arguments)) => ntlm::add(&arguments),
         Command::Ticket(command) => ticket::run(&command),
         Command::Keytab(command) => keytab::run(&command),
+        Command::Realm(command) => realm::run(&command),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,19 +1,23 @@
 //! `countersign serve`: accept, authenticate, echo.
 
 use crate::args::{Framing, ServeArguments};
-use crate::{descriptors, report, sources};
+use crate::{descriptors, login, report, signals, sources};
 use countersign::accounts::{AccountFile, Accounts, Winbind};
 use countersign::audit::{AuditFile, Record};
+use countersign::kdc::Kdcs;
 use countersign::limits::HandshakeLimits;
 use countersign::proto::context::Acceptor;
 use countersign::proto::context::Facts;
 use countersign::proto::error::{Fault, Refusal, code};
 use countersign::proto::krb5::keys::ServiceKeys;
-use countersign::proto::policy::{AcceptorPolicy, NtlmService};
+use countersign::proto::policy::{AcceptorPolicy, IakerbPolicy, NtlmService};
+use countersign::realm::{Administered, AdministrationLine, RealmFolder, ServedRealm, service_config};
+use countersign::relay::{KdcRelay, Relay};
 use countersign::tokio::{Receiving, Sending, accept};
 use countersign::{Service, ServiceConfig, files};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +27,7 @@ use tokio::task::JoinSet;
 struct Server {
     service: Service,
     audit: Option<AuditFile>,
+    realm: Option<Arc<ServedRealm>>,
 }
 
 /// Serves until the process is ended.
@@ -39,14 +44,21 @@ impl Server {
     fn new(arguments: &ServeArguments, limits: HandshakeLimits) -> Result<Self, Refusal> {
         // The one framing there is so far; a second will make its codec here.
         let Framing::Dword = arguments.framing;
-        let policy = policy(arguments)?;
-        let mut config = ServiceConfig::new(Acceptor::new(keys(arguments)?, policy));
+        let realm = arguments.realm.as_ref().map(|folder| open_realm(arguments, folder)).transpose()?;
+        let mut config = match &realm {
+            Some(realm) => service_config(realm, policy(arguments)?)?,
+            None => service_by_keytab(arguments)?,
+        };
         config.accounts = accounts(arguments)?;
         config.limits = limits;
         config.handshake_deadline = Duration::from_secs(arguments.handshake_deadline);
         config.max_message = usize::try_from(arguments.max_message).unwrap_or(usize::MAX);
         let audit = arguments.audit.as_deref().map(AuditFile::open).transpose()?;
-        Ok(Self { service: Service::new(config), audit })
+        let service = Service::new(config);
+        if let Some(realm) = &realm {
+            realm.keep_up(&service)?;
+        }
+        Ok(Self { service, audit, realm })
     }
 
     fn record(&self, record: &Record) {
@@ -54,6 +66,27 @@ impl Server {
             report::line(&refusal.to_string());
         }
     }
+}
+
+fn open_realm(arguments: &ServeArguments, folder: &Path) -> Result<Arc<ServedRealm>, Refusal> {
+    let addresses: Vec<_> = arguments.listen.iter().map(ToString::to_string).collect();
+    let place = RealmFolder::new(folder);
+    let place = match &arguments.master_key_file {
+        Some(file) => place.with_master_key_file(file),
+        None => place,
+    };
+    place.serve(&format!("serves {}", addresses.join(" ")))
+}
+
+/// A service with the keys of a keytab, which carries messages to the KDCs of the realms that are named for it.
+fn service_by_keytab(arguments: &ServeArguments) -> Result<ServiceConfig, Refusal> {
+    let mut policy = policy(arguments)?;
+    let mut relay: Option<Box<dyn Relay>> = None;
+    if !arguments.relay_realm.is_empty() {
+        policy.iakerb = Some(IakerbPolicy { realms: arguments.relay_realm.clone() });
+        relay = Some(Box::new(KdcRelay::new(Kdcs::new(login::conf()?))));
+    }
+    Ok(ServiceConfig { relay, ..ServiceConfig::new(Acceptor::new(keys(arguments)?, policy)) })
 }
 
 /// The service's keys. A service that accepts NTLM may have none, if no keytab is named and there is none where one is
@@ -99,6 +132,7 @@ fn policy(arguments: &ServeArguments) -> Result<AcceptorPolicy, Refusal> {
 }
 
 async fn serve(server: Arc<Server>, addresses: &[SocketAddr]) -> Result<(), Refusal> {
+    let told_to_end = signals::told_to_end()?;
     let mut listeners = Vec::new();
     for address in addresses {
         listeners.push(
@@ -111,8 +145,21 @@ async fn serve(server: Arc<Server>, addresses: &[SocketAddr]) -> Result<(), Refu
         announce(&listener)?;
         loops.spawn(accept_clients(server.clone(), listener));
     }
-    while loops.join_next().await.is_some() {}
-    Ok(())
+    if let Some(realm) = server.realm.clone() {
+        loops.spawn(async move {
+            let told = |done: Administered| report::line(&AdministrationLine::from(&done).described());
+            if let Err(refusal) = realm.tend(told).await {
+                report::line(&refusal.to_string());
+            }
+        });
+    }
+    let ended = async { while loops.join_next().await.is_some() {} };
+    tokio::select! {
+        () = ended => (),
+        () = told_to_end => (),
+    }
+    // What is only in memory of the realm goes to the disk.
+    server.realm.as_ref().map_or(Ok(()), |realm| realm.save())
 }
 
 /// Tells on standard output that the listener is ready, with the port as bound.

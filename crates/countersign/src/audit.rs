@@ -144,7 +144,7 @@ impl Record {
         match facts {
             Facts::Ntlm { .. } => Self { mech: Some("ntlm"), ..record },
             Facts::Kerberos(facts) => Self {
-                mech: Some("kerberos"),
+                mech: Some(if facts.by_iakerb { "iakerb" } else { "kerberos" }),
                 etypes: Some(Etypes {
                     ticket: etype_name(facts.ticket_etype),
                     session: facts.session_etype.name().into(),
@@ -186,7 +186,7 @@ impl AuditFile {
     ///
     /// # Errors
     /// If it cannot be written; part of a line may stand at the end of the file then.
-    pub fn append(&self, record: &Record) -> Result<(), Refusal> {
+    pub fn append(&self, record: &impl Serialize) -> Result<(), Refusal> {
         let line = serde_json::to_string(record).map_err(|error| failed(&self.path, &error.into()))?;
         let mut file =
             self.file.lock().map_err(|_| failed(&self.path, &io::Error::other("a writer panicked")))?;

@@ -17,6 +17,9 @@ pub mod kdc;
 pub mod keytabs;
 pub mod krb5conf;
 pub mod limits;
+#[cfg(all(unix, feature = "realm"))]
+pub mod realm;
+pub mod relay;
 pub mod replay;
 pub mod service;
 #[cfg(unix)]

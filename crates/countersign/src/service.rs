@@ -4,14 +4,16 @@ use crate::accounts::Accounts;
 use crate::ambient;
 use crate::files;
 use crate::limits::{Admission, HandshakeLimits};
+use crate::relay::Relay;
 use crate::replay::{MemoryReplayStore, ReplayStore};
 use crate::session::DEFAULT_MAX_MESSAGE;
 use countersign_proto::context::Acceptor;
 use countersign_proto::context::Facts;
 use countersign_proto::error::Refusal;
+use countersign_proto::krb5::keys::ServiceKeys;
 use countersign_proto::policy::AcceptorPolicy;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 /// How long a whole handshake may take where nothing is said.
@@ -39,6 +41,8 @@ pub struct ServiceConfig {
     /// Who knows NTLM passwords. Asked only where the acceptor's policy allows NTLM; without one every client of NTLM is
     /// refused.
     pub accounts: Option<Box<dyn Accounts>>,
+    /// Carries messages of clients to KDCs, where the acceptor's policy names realms for that; without one nothing is carried.
+    pub relay: Option<Box<dyn Relay>>,
     /// Says who may come in.
     pub authorize: Box<Authorizer>,
 }
@@ -56,6 +60,7 @@ impl ServiceConfig {
             handshake_deadline: DEFAULT_HANDSHAKE_DEADLINE,
             max_message: DEFAULT_MAX_MESSAGE,
             accounts: None,
+            relay: None,
             authorize: Box::new(|_| Ok(())),
         }
     }
@@ -67,6 +72,8 @@ pub struct Service(Arc<Inner>);
 
 struct Inner {
     config: ServiceConfig,
+    /// Keys change while handshakes go on: each keeps those that it began with.
+    acceptor: RwLock<Acceptor>,
     admission: Admission,
 }
 
@@ -74,7 +81,8 @@ impl Service {
     /// A service of these parts.
     #[must_use]
     pub fn new(config: ServiceConfig) -> Self {
-        Self(Arc::new(Inner { admission: Admission::new(config.limits), config }))
+        let acceptor = RwLock::new(config.acceptor.clone());
+        Self(Arc::new(Inner { admission: Admission::new(config.limits), acceptor, config }))
     }
 
     /// A service with the keys of a keytab and every default.
@@ -86,10 +94,16 @@ impl Service {
         Ok(Self::new(ServiceConfig::new(Acceptor::new(keys, AcceptorPolicy::default()))))
     }
 
-    /// Keys and policy.
+    /// Keys and policy, as they stand.
     #[must_use]
-    pub fn acceptor(&self) -> &Acceptor {
-        &self.0.config.acceptor
+    pub fn acceptor(&self) -> Acceptor {
+        self.0.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other keys in the place of those there are. Handshakes that have begun go on with the keys that they began with.
+    pub fn replace_keys(&self, keys: ServiceKeys) {
+        let mut acceptor = self.0.acceptor.write().unwrap_or_else(PoisonError::into_inner);
+        *acceptor = acceptor.with_keys(keys);
     }
 
     pub(crate) fn replay_store(&self) -> &dyn ReplayStore {
@@ -98,6 +112,10 @@ impl Service {
 
     pub(crate) fn accounts(&self) -> Option<&dyn Accounts> {
         self.0.config.accounts.as_deref()
+    }
+
+    pub(crate) fn relay(&self) -> Option<&dyn Relay> {
+        self.0.config.relay.as_deref()
     }
 
     pub(crate) fn authorize(&self, facts: &Facts) -> Result<(), Refusal> {

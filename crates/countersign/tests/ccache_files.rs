@@ -283,6 +283,30 @@ sys.stdin.read()";
 }
 
 #[test]
+fn a_cache_that_another_user_put_where_everyone_may_is_seen_and_not_used() {
+    let shared = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(shared.path(), PermissionsExt::from_mode(0o1777)).unwrap();
+    let folder = shared.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("tkt");
+    std::fs::write(&path, ccache_bytes(&cache(&["planted"]))).unwrap();
+    let names = [named(&path), CcacheName::Dir(folder)];
+    for name in &names {
+        assert_eq!(hosts(&credentials::read(name).unwrap()), ["planted"], "our own");
+    }
+    // Only root can make a file another user's.
+    if shared.path().metadata().unwrap().uid() == 0 {
+        std::os::unix::fs::chown(&path, Some(4_321), None).unwrap();
+        for name in &names {
+            let refusal = credentials::read(name).unwrap_err();
+            assert_eq!(refusal.code(), code::CCACHE_UNREADABLE);
+            assert!(refusal.saw().contains("it belongs to user 4321"), "{refusal}");
+            assert_eq!(credentials::find(name).unwrap().planted_by, Some(4_321));
+        }
+    }
+}
+
+#[test]
 fn what_belongs_to_another_user_is_not_written_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tickets");

@@ -21,7 +21,7 @@ use countersign::{
     Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Delegate, Service, TicketClient,
 };
 use countersign_testkit::kdc_message::Kind;
-use countersign_testkit::{Etype, Fate, KdcProxy, Realm};
+use countersign_testkit::{Domain, Etype, Fate, KdcProxy, Realm};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,4 +187,27 @@ async fn a_ticket_that_may_not_be_forwarded_is_not_forwarded() {
     tickets.log_in().await.unwrap();
     let refusal = tickets.forwarded().await.map(drop).unwrap_err();
     assert_eq!(refusal.code(), code::KDC_ERROR, "{refusal}");
+}
+
+#[tokio::test]
+async fn a_client_whom_the_kdc_knows_by_another_name_logs_in_once() {
+    let domain = Domain::new();
+    domain.add_user("laura", PASSWORD);
+    domain.add_service("echo-service", SPN);
+    let proxy = KdcProxy::before(domain.kdc());
+    let (host, port) = (proxy.address().ip().to_string(), proxy.address().port());
+    let kdc = KdcAddress::Socket { transport: None, host, port };
+    let conf = Krb5Conf::builder().default_realm("SAMBA.TEST").realm("SAMBA.TEST", [kdc]).build();
+    let laura = Principal::new("SAMBA.TEST", &["LAURA"]);
+    let login = Login::with_password(laura, Secret::from(PASSWORD.as_bytes())).unwrap();
+    let options = TicketOptions { canonicalize: true, ..TicketOptions::default() };
+    let (kdcs, cache) = (Kdcs::new(Arc::new(conf)), None);
+    let tickets = Tickets::new(TicketsConfig { kdcs, cache, login: Some(login), options });
+    assert_eq!(tickets.log_in().await.unwrap().client.to_string(), "laura@SAMBA.TEST");
+    let logins = proxy.count(Kind::AsReq);
+    let ticket = tickets.get(&service()).await.unwrap_or_else(|refusal| panic!("{refusal}"));
+    assert_eq!(ticket.ticket.client.to_string(), "laura@SAMBA.TEST");
+    let asked = proxy.count(Kind::TgsReq);
+    tickets.get(&service()).await.unwrap_or_else(|refusal| panic!("{refusal}"));
+    assert_eq!((proxy.count(Kind::AsReq), proxy.count(Kind::TgsReq)), (logins, asked));
 }

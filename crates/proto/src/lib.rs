@@ -13,6 +13,7 @@ pub mod crypto;
 pub mod der;
 pub mod error;
 pub mod gss;
+pub mod iakerb;
 pub mod keytab;
 pub mod krb5;
 pub mod krb5conf;

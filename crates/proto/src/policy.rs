@@ -41,8 +41,17 @@ pub struct AcceptorPolicy {
     pub require_channel_bindings: bool,
     /// Paths between realms other than up and down the domain tree.
     pub capaths: Capaths,
+    /// Whose messages to KDCs are carried for clients that reach none themselves; nobody's where nothing is said.
+    pub iakerb: Option<IakerbPolicy>,
     ntlm: Option<NtlmService>,
     waivers: WaiverSet,
+}
+
+/// For whom a service carries messages to KDCs (IAKERB). It never does so for a realm that is not named here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IakerbPolicy {
+    /// The realms, that of the service first: a client that has none is told that one.
+    pub realms: Vec<String>,
 }
 
 /// How a service speaks NTLM, where it does.
@@ -125,6 +134,7 @@ impl Default for AcceptorPolicy {
             channel_bindings: None,
             require_channel_bindings: false,
             capaths: Capaths::default(),
+            iakerb: None,
             ntlm: None,
             waivers: WaiverSet::default(),
         }
@@ -141,7 +151,8 @@ impl AcceptorPolicy {
     #[must_use]
     pub fn mechs(&self) -> Vec<MechChoice> {
         let ntlm = self.ntlm.as_ref().map(|_| MechChoice::Ntlm);
-        std::iter::once(MechChoice::Kerberos).chain(ntlm).collect()
+        let iakerb = self.iakerb.as_ref().map(|_| MechChoice::Iakerb);
+        std::iter::once(MechChoice::Kerberos).chain(iakerb).chain(ntlm).collect()
     }
 
     /// How this service speaks NTLM, if [`DangerousAcceptor::allow_ntlm`] was called.

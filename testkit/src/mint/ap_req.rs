@@ -24,7 +24,7 @@ pub struct RawChecksum {
 /// The GSS checksum (RFC 4121 section 4.1.1) without delegation and extensions.
 #[must_use]
 pub fn gss_checksum(bindings: BindingsHash, flags: GssFlags) -> RawChecksum {
-    RawChecksum { cksumtype: CKSUMTYPE, bytes: authenticator_checksum::encode(bindings, flags, None) }
+    RawChecksum { cksumtype: CKSUMTYPE, bytes: authenticator_checksum::encode(bindings, flags, None, None) }
 }
 
 /// An authenticator (RFC 4120 section 5.5.1) to be encoded.

@@ -20,8 +20,8 @@ pub(crate) struct ConnectArguments {
     #[arg(long, value_name = "HEX|cert:FILE")]
     pub(crate) channel_bindings: Option<String>,
     /// Credential cache with tickets: a path, or TYPE:NAME with TYPE one of FILE and DIR; where none is
-    /// named, KRB5CCNAME, else default_ccache_name of krb5.conf, else /tmp/krb5cc_UID. With --user new tickets are kept in it,
-    /// or in memory where it is not named
+    /// named, KRB5CCNAME, else default_ccache_name of krb5.conf, else /tmp/krb5cc_UID. With --user the tickets in it are used
+    /// only if they are that user's, and new ones are kept in it; where it is not named they are kept in memory
     #[arg(long, value_name = "CACHE")]
     pub(crate) ccache: Option<String>,
     #[command(flatten)]
@@ -30,6 +30,13 @@ pub(crate) struct ConnectArguments {
     /// the form DOMAIN\\NAME too (by NTLM alone), and its password
     #[arg(long, requires = "user", conflicts_with = "client_keytab")]
     pub(crate) allow_ntlm: bool,
+    /// Log in through the service even if a KDC could be asked (IAKERB); without this it is done where none can
+    #[arg(long, requires = "user", conflicts_with_all = ["delegate", "armor_ccache"])]
+    pub(crate) iakerb: bool,
+    /// DANGEROUS: through the service, which is not yet known then, prove the password by an encrypted timestamp too, from which
+    /// whoever carries it can guess the password
+    #[arg(long, requires = "user")]
+    pub(crate) allow_encrypted_timestamp: bool,
     /// Give the service a ticket-granting ticket, so that it can do all that the user can: if the KDC trusts it with one, or always
     #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "trusted")]
     pub(crate) delegate: Option<Delegation>,

@@ -4,6 +4,7 @@ mod connect;
 mod keytab;
 mod login;
 mod ntlm;
+mod realm;
 mod serve;
 mod ticket;
 mod ticket_get;
@@ -14,6 +15,12 @@ pub(crate) use keytab::{
 };
 pub(crate) use login::LoginArguments;
 pub(crate) use ntlm::{NtlmAddArguments, NtlmCommand};
+pub(crate) use realm::{
+    RealmAddServiceArguments, RealmAddUserArguments, RealmCommand, RealmExportArguments,
+    RealmFolderArguments, RealmGrantsArguments, RealmInitArguments, RealmListArguments, RealmLog,
+    RealmModifyArguments, RealmPasswdArguments, RealmPolicyArguments, RealmPropertiesArguments,
+    RealmRemoveArguments, RealmServeArguments,
+};
 pub(crate) use serve::ServeArguments;
 pub(crate) use ticket::{TicketCommand, TicketDestroyArguments, TicketListArguments};
 pub(crate) use ticket_get::TicketGetArguments;
@@ -21,7 +28,7 @@ pub(crate) use ticket_get::TicketGetArguments;
 use clap::{Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused by the peer or by policy, 2 usage or configuration, \
-                          3 network out of reach";
+                          3 network or KDC out of reach";
 
 /// Mutual authentication for services on sockets: Kerberos without a C library.
 #[derive(Parser)]
@@ -33,6 +40,8 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Show the whole thing: a realm, a service and a client meet, and what is false is refused. Needs nothing, leaves nothing
+    Demo,
     /// Accept clients that prove who they are, prove the service to them, and echo what they send sealed
     Serve(ServeArguments),
     /// Reach a service, have it prove itself, and exchange sealed messages with it
@@ -46,6 +55,9 @@ pub(crate) enum Command {
     /// Keytabs: the keys of services
     #[command(subcommand)]
     Keytab(KeytabCommand),
+    /// A realm of one's own: its accounts, and its KDC
+    #[command(subcommand)]
+    Realm(RealmCommand),
 }
 
 /// How tokens and messages are put on the socket.

@@ -14,6 +14,17 @@ pub(crate) struct ServeArguments {
     /// Keytab with the service's keys; where none is named, KRB5_KTNAME, else /etc/krb5.keytab
     #[arg(long, value_name = "FILE")]
     pub(crate) keytab: Option<PathBuf>,
+    /// Serve with the keys of the realm in this folder, and let clients that reach no KDC log in to it through this service:
+    /// no keytab, no krb5.conf, no KDC port
+    #[arg(long, value_name = "DIR", conflicts_with = "keytab")]
+    pub(crate) realm: Option<PathBuf>,
+    /// File with the realm's master key; without it master.key in the realm's folder
+    #[arg(long, value_name = "FILE", requires = "realm")]
+    pub(crate) master_key_file: Option<PathBuf>,
+    /// Let clients that reach no KDC log in to this realm through this service, which asks the KDCs of krb5.conf for them; may be
+    /// given more than once, the service's own realm first
+    #[arg(long, value_name = "REALM", conflicts_with = "realm")]
+    pub(crate) relay_realm: Vec<String>,
     /// How tokens and messages are framed
     #[arg(long, value_enum, default_value = "dword")]
     pub(crate) framing: Framing,

@@ -15,7 +15,7 @@ pub(super) fn run(arguments: &TicketGetArguments) -> Result<(), Refusal> {
     let services = arguments.service.iter().map(|service| Principal::parse(service));
     let services = services.collect::<Result<Vec<_>, _>>()?;
     let conf = login::conf()?;
-    let client = login::client(&arguments.login, &conf)?;
+    let client = login::client_of_realm(&arguments.login, &conf)?;
     let etypes = sources::etypes_named(&arguments.permitted_enctypes, "--permitted-enctypes")?;
     let options = wishes(arguments, login::options(&conf, client.as_ref(), &etypes))?;
     let cache = sources::ccache(arguments.ccache.as_deref())?;

@@ -118,6 +118,12 @@ fn warn(name: &CcacheName, found: &Found) {
             "warning: {name} has mode {mode:04o}: others may use these tickets; chmod 600, and log in again if they did"
         ));
     }
+    if let Some(owner) = found.planted_by {
+        report::line(&format!(
+            "warning: {name} belongs to user {owner}, who may have put it there to pose as your services: it is not used; \
+             remove it"
+        ));
+    }
     if found.left_out > 0 {
         report::line(&format!(
             "warning: {name} ends with {} bytes of a ticket that was never written whole; the next one that is added \

@@ -17,7 +17,8 @@ const ATTEMPTS: usize = 20;
 
 pub(super) fn find(path: &Path) -> Result<Found, Refusal> {
     let (ccache, left_out, metadata) = files::ccache_and_state(path)?;
-    Ok(Found { ccache, left_out, mode: Some(metadata.mode() & 0o7777) })
+    let planted_by = place::planted_by(path, &metadata);
+    Ok(Found { ccache, left_out, mode: Some(metadata.mode() & 0o7777), planted_by })
 }
 
 pub(super) fn initialize(path: &Path, ccache: &Ccache) -> Result<(), Refusal> {

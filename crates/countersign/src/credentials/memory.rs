@@ -20,7 +20,7 @@ fn absent(name: &str) -> Refusal {
 
 pub(super) fn find(name: &str) -> Result<Found, Refusal> {
     let ccache = caches().get(name).cloned().ok_or_else(|| absent(name))?;
-    Ok(Found { ccache, left_out: 0, mode: None })
+    Ok(Found { ccache, left_out: 0, mode: None, planted_by: None })
 }
 
 pub(super) fn initialize(name: &str, ccache: &Ccache) {

@@ -10,6 +10,7 @@ mod name;
 
 pub use name::CcacheName;
 
+use crate::files;
 use countersign_proto::ccache::{Ccache, Credential};
 use countersign_proto::error::{Code, Refusal, code};
 use std::fmt::Display;
@@ -24,6 +25,9 @@ pub struct Found {
     pub left_out: usize,
     /// The file's permissions, if it is one: 0o600 as it should be.
     pub mode: Option<u32>,
+    /// The file's owner, if that is another user than this program's and root, and everyone may make files in a folder that it
+    /// is below: [`read`] refuses it.
+    pub planted_by: Option<u32>,
 }
 
 /// A member of a collection of caches.
@@ -38,15 +42,20 @@ pub struct Member {
 /// The cache that `name` stands for; of a folder the primary one.
 ///
 /// # Errors
-/// `CCACHE_UNREADABLE` if there is none or it cannot be read, `CCACHE_MALFORMED` if it is no cache.
+/// `CCACHE_UNREADABLE` if there is none, it cannot be read, or another user may have put it there for us to use (as
+/// [`files::ccache`](crate::files::ccache) says), `CCACHE_MALFORMED` if it is no cache.
 pub fn read(name: &CcacheName) -> Result<Ccache, Refusal> {
-    find(name).map(|found| found.ccache)
+    match name {
+        CcacheName::File(path) | CcacheName::DirMember(path) => files::ccache(path),
+        CcacheName::Dir(path) => files::ccache(&dir::primary(path)?),
+        CcacheName::Memory(name) => memory::find(name).map(|found| found.ccache),
+    }
 }
 
 /// The same with what an operator wants to know of the file.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read`], but for another user's file: [`Found::planted_by`] tells of it.
 pub fn find(name: &CcacheName) -> Result<Found, Refusal> {
     match name {
         CcacheName::File(path) | CcacheName::DirMember(path) => file::find(path),

@@ -57,10 +57,19 @@ pub fn service_keys(path: &Path) -> Result<ServiceKeys, Refusal> {
 /// lock, as MIT's library does, which has the exclusive one while it changes a cache. Another program's lock is waited for,
 /// 3 seconds at most. Of a file whose last entry is cut short the whole ones before it count, as for MIT's library.
 ///
+/// On Unix a file of another user, except root, below a folder where everyone may make files (/tmp) is refused: whoever put
+/// it there knows its session keys, and could pose as every service that it has tickets for.
+///
 /// # Errors
-/// If it cannot be read, stays locked, or is no credential cache.
+/// If it cannot be read, stays locked, is such a file, or is no credential cache.
 pub fn ccache(path: &Path) -> Result<Ccache, Refusal> {
-    ccache_and_state(path).map(|(ccache, _, _)| ccache)
+    let (ccache, _, metadata) = ccache_and_state(path)?;
+    #[cfg(unix)]
+    place::must_not_be_planted(path, &metadata)
+        .map_err(|error| unreadable(path, "credential cache", code::CCACHE_UNREADABLE, &error))?;
+    #[cfg(not(unix))]
+    let _ = metadata;
+    Ok(ccache)
 }
 
 /// [`ccache`] with how many bytes at the end were left out, and what the file system says of the file.

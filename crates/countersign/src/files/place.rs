@@ -71,7 +71,26 @@ pub(crate) fn must_be_ours(file: &File) -> io::Result<Metadata> {
     if owner == ours { Ok(metadata) } else { Err(foreign(owner, ours)) }
 }
 
-/// The same, but a file of another user passes where only chosen users may make files: keytabs often belong to the service,
+/// The owner of a file that somebody may have put there for us to read: it is another user's, not root's, and lies somewhere
+/// below a folder where everyone may make files.
+pub(crate) fn planted_by(path: &Path, metadata: &Metadata) -> Option<u32> {
+    let (owner, ours) = (metadata.uid(), geteuid().as_raw());
+    (![ours, 0].contains(&owner) && is_below_shared_folder(path)).then_some(owner)
+}
+
+/// Refuses such a file.
+pub(crate) fn must_not_be_planted(path: &Path, metadata: &Metadata) -> io::Result<()> {
+    planted_by(path, metadata).map_or(Ok(()), |owner| Err(foreign(owner, geteuid().as_raw())))
+}
+
+/// Whether such a folder is on the way to it, by its name or by where links lead.
+fn is_below_shared_folder(path: &Path) -> bool {
+    let is_shared = |folder: &Path| fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o002 != 0);
+    let ways = [std::path::absolute(path), path.canonicalize()];
+    ways.iter().flatten().flat_map(|way| way.ancestors().skip(1)).any(is_shared)
+}
+
+/// The same as [`must_be_ours`], but a file of another user passes where only chosen users may make files: keytabs often belong to the service,
 /// and root writes them.
 pub(crate) fn must_be_ours_in_shared_folders(path: &Path, file: &File) -> io::Result<()> {
     let (owner, ours) = (must_be_a_file(file)?.uid(), geteuid().as_raw());
@@ -94,4 +113,27 @@ fn is_in_shared_folder(path: &Path) -> io::Result<bool> {
 fn foreign(owner: u32, ours: u32) -> io::Error {
     let text = format!("it belongs to user {owner}, and this program runs as user {ours}");
     io::Error::new(io::ErrorKind::PermissionDenied, text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests say so when something is not as it must be")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_shared_folder_is_found_on_the_way_to_a_file_by_its_name_and_by_where_links_lead() {
+        let place = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let (shared, private) = (place.path().join("shared"), place.path().join("private"));
+        [&shared, &private].into_iter().for_each(|folder| fs::create_dir_all(folder.join("below")).unwrap());
+        fs::set_permissions(&shared, PermissionsExt::from_mode(0o1777)).unwrap();
+        let (there, here) = (shared.join("below/file"), private.join("below/file"));
+        [&there, &here].into_iter().for_each(|file| fs::write(file, "").unwrap());
+        symlink(&there, private.join("link")).unwrap();
+        symlink(&here, shared.join("link")).unwrap();
+        assert!(is_below_shared_folder(&there));
+        assert!(is_below_shared_folder(&private.join("link")));
+        assert!(is_below_shared_folder(&shared.join("link")));
+        assert!(!is_below_shared_folder(&here));
+    }
 }

@@ -1,8 +1,7 @@
-use super::{Failure, Machine, Question, Step};
-use crate::accounts::Answer;
+use super::{Answer, Asking, Failure, Machine, Question, Step, bare};
 use crate::ambient;
 use crate::service::Service;
-use countersign_proto::context::{AcceptorStep, Authorize, AwaitToken, Rejected, VerifyNtlm};
+use countersign_proto::context::{AcceptorStep, Authorize, AwaitToken, NeedKdc, VerifyNtlm};
 use countersign_proto::error::{Refusal, code};
 use countersign_proto::ntlm::accounts::Verdict;
 
@@ -13,10 +12,17 @@ pub(crate) struct AcceptorMachine {
     state: AwaitToken,
 }
 
-/// Whether an NTLM proof is right.
-pub(crate) struct NtlmQuestion {
+/// What only the outside can answer.
+pub(crate) struct AcceptorQuestion {
     service: Service,
-    state: VerifyNtlm,
+    state: Asked,
+}
+
+enum Asked {
+    /// Whether an NTLM proof is right.
+    Ntlm(VerifyNtlm),
+    /// What a KDC says to a client's message.
+    Kdc(NeedKdc),
 }
 
 impl AcceptorMachine {
@@ -34,7 +40,12 @@ fn walk(service: Service, mut step: AcceptorStep, out: &mut Vec<u8>) -> Step<Acc
                 asked.verdict(verdict, ambient::now(), out)
             }
             AcceptorStep::Authorize(asked) => authorize(&service, asked, out),
-            AcceptorStep::VerifyNtlm(state) => return Step::Ask(NtlmQuestion { service, state }),
+            AcceptorStep::VerifyNtlm(state) => {
+                return Step::Ask(AcceptorQuestion { service, state: Asked::Ntlm(state) });
+            }
+            AcceptorStep::NeedKdc(state) => {
+                return Step::Ask(AcceptorQuestion { service, state: Asked::Kdc(state) });
+            }
             AcceptorStep::AwaitToken(state) => return Step::Await(AcceptorMachine { service, state }),
             AcceptorStep::Done(context) => return Step::Done(context),
             AcceptorStep::Rejected(rejected) => return Step::Failed(rejected),
@@ -50,7 +61,7 @@ fn authorize(service: &Service, asked: Authorize, out: &mut Vec<u8>) -> Acceptor
 }
 
 impl Machine for AcceptorMachine {
-    type Question = NtlmQuestion;
+    type Question = AcceptorQuestion;
 
     fn token(self, token: &[u8], out: &mut Vec<u8>) -> Step<Self> {
         let step = self.state.token(token, ambient::now(), &mut ambient::rng(), out);
@@ -70,20 +81,47 @@ impl Machine for AcceptorMachine {
     }
 }
 
-impl Question<AcceptorMachine> for NtlmQuestion {
-    fn ask(&self) -> Answer<'_> {
-        match self.service.accounts() {
-            Some(accounts) => accounts.verify(self.state.request()),
-            None => Box::pin(std::future::ready(Verdict::Unavailable)),
+impl Question<AcceptorMachine> for AcceptorQuestion {
+    fn ask(&self) -> Asking<'_> {
+        match (&self.state, self.service.accounts(), self.service.relay()) {
+            (Asked::Ntlm(state), Some(accounts), _) => {
+                let verdict = accounts.verify(state.request());
+                Box::pin(async move { Answer::Ntlm(verdict.await) })
+            }
+            (Asked::Kdc(state), _, Some(relay)) => {
+                let reply = relay.carry(state.wish());
+                Box::pin(async move { Answer::Kdc(reply.await) })
+            }
+            _ => Box::pin(std::future::ready(self.no_answer(&nobody_to_ask()))),
         }
     }
 
-    fn answered(self, verdict: Verdict, out: &mut Vec<u8>) -> Step<AcceptorMachine> {
-        let step = self.state.verdict(verdict, out);
+    fn answered(self, answer: Answer, out: &mut Vec<u8>) -> Step<AcceptorMachine> {
+        let step = match (self.state, answer) {
+            (Asked::Ntlm(state), Answer::Ntlm(verdict)) => state.verdict(verdict, out),
+            (Asked::Ntlm(state), Answer::Kdc(_)) => state.verdict(Verdict::Unavailable, out),
+            (Asked::Kdc(state), Answer::Kdc(reply)) => {
+                let reply = reply.as_deref().map_err(Clone::clone);
+                state.reply(reply, ambient::now(), out)
+            }
+            (Asked::Kdc(state), Answer::Ntlm(_)) => state.reply(Err(nobody_to_ask()), ambient::now(), out),
+        };
         walk(self.service, step, out)
     }
 
-    fn abandon(self, refusal: Refusal) -> Failure {
-        Box::new(Rejected { refusal, claimed_service: None, facts: None })
+    fn no_answer(&self, cause: &Refusal) -> Answer {
+        match &self.state {
+            Asked::Ntlm(_) => Answer::Ntlm(Verdict::Unavailable),
+            Asked::Kdc(_) => Answer::Kdc(Err(cause.clone())),
+        }
     }
+
+    fn abandon(self, refusal: Refusal) -> Failure {
+        bare(refusal)
+    }
+}
+
+fn nobody_to_ask() -> Refusal {
+    let have = "no way to a KDC of its own";
+    Refusal::new(code::IAKERB_RELAY_FAILED, "a client's message for a KDC", have)
 }

@@ -1,10 +1,8 @@
-use super::{Failure, Handshake, Machine, Question, Step, append_frame};
-use crate::accounts::Answer;
+use super::{Answer, Asking, Failure, Handshake, Machine, Question, Step, append_frame};
 use crate::ambient;
 use countersign_proto::context::{AwaitReply, Initiator, InitiatorStep, Rejected};
 use countersign_proto::error::Refusal;
 use countersign_proto::krb5::msg::principal::Principal;
-use countersign_proto::ntlm::accounts::Verdict;
 use std::convert::Infallible;
 
 /// The initiator's side.
@@ -32,12 +30,16 @@ impl Handshake<InitiatorMachine> {
 
 /// An initiator has nothing to ask.
 impl Question<InitiatorMachine> for Infallible {
-    fn ask(&self) -> Answer<'_> {
+    fn ask(&self) -> Asking<'_> {
         match *self {}
     }
 
-    fn answered(self, _: Verdict, _: &mut Vec<u8>) -> Step<InitiatorMachine> {
+    fn answered(self, _: Answer, _: &mut Vec<u8>) -> Step<InitiatorMachine> {
         match self {}
+    }
+
+    fn no_answer(&self, _: &Refusal) -> Answer {
+        match *self {}
     }
 
     fn abandon(self, _: Refusal) -> Failure {

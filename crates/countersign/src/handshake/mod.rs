@@ -5,14 +5,15 @@ mod initiator;
 
 pub(crate) use acceptor::AcceptorMachine;
 
-use crate::accounts::Answer;
 use crate::framing::dword::{self, FrameReader, HEADER_LEN};
 use crate::framing::{FrameError, HANDSHAKE_LIMIT};
 use countersign_proto::context::{Rejected, SecurityContext};
 use countersign_proto::error::{Code, Explain, Refusal, code};
 use countersign_proto::ntlm::accounts::Verdict;
 use std::borrow::Cow;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// How a handshake ended without a context: why, and what was known of the peer by then.
@@ -36,14 +37,27 @@ pub(crate) trait Machine: Sized {
     fn abandon(self, cause: Refusal) -> Failure;
 }
 
-/// A question that only the outside can answer, and that may take time: whether an NTLM proof is right.
+/// A question that only the outside can answer, and that may take time: whether an NTLM proof is right, what a KDC says.
 pub(crate) trait Question<M: Machine>: Sized {
     /// Asks it.
-    fn ask(&self) -> Answer<'_>;
+    fn ask(&self) -> Asking<'_>;
     /// Takes the answer, and appends what follows for the peer to `out`.
-    fn answered(self, verdict: Verdict, out: &mut Vec<u8>) -> Step<M>;
+    fn answered(self, answer: Answer, out: &mut Vec<u8>) -> Step<M>;
+    /// The answer that stands for none.
+    fn no_answer(&self, cause: &Refusal) -> Answer;
     /// Ends because no answer came.
     fn abandon(self, cause: Refusal) -> Failure;
+}
+
+/// An answer to a question, when it comes.
+pub(crate) type Asking<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// An answer to a question.
+pub(crate) enum Answer {
+    /// Whether an NTLM proof is right.
+    Ntlm(Verdict),
+    /// What a KDC says.
+    Kdc(Result<Vec<u8>, Refusal>),
 }
 
 /// What a token led to.
@@ -127,10 +141,10 @@ impl<M: Machine> Handshake<M> {
     }
 
     /// Takes the answer to [`Self::question`].
-    pub(crate) fn answered(&mut self, verdict: Verdict) {
+    pub(crate) fn answered(&mut self, answer: Answer) {
         match std::mem::replace(&mut self.state, State::Stepping) {
             State::Asking(question) => {
-                let (step, framed) = append_frame(&mut self.output, |out| question.answered(verdict, out));
+                let (step, framed) = append_frame(&mut self.output, |out| question.answered(answer, out));
                 self.state = next(step, framed);
                 self.work(false);
             }
@@ -189,7 +203,8 @@ impl Agreed {
 
 /// No answer came to a question: the peer is told as if the source had none.
 fn unanswered<M: Machine>(question: M::Question, cause: Refusal, mut output: Vec<u8>) -> Failed {
-    let (step, _) = append_frame(&mut output, |out| question.answered(Verdict::Unavailable, out));
+    let none = question.no_answer(&cause);
+    let (step, _) = append_frame(&mut output, |out| question.answered(none, out));
     let known = match step {
         Step::Failed(failure) => *failure,
         _ => *bare(cause.clone()),

@@ -33,7 +33,7 @@ use countersign_proto::time::Timestamp;
 use flight::{Boarding, Flights};
 use keeper::Keeper;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Everything that tickets come from.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ pub struct Tickets {
 struct Shared {
     kdcs: Kdcs,
     keeper: Keeper,
-    login: Option<Arc<Login>>,
+    login: Mutex<Option<Arc<Login>>>,
     options: Arc<TicketOptions>,
     flights: Flights<ServiceKey, Result<Ticket, Refusal>>,
 }
@@ -94,7 +94,7 @@ impl Tickets {
     #[must_use]
     pub fn new(config: TicketsConfig) -> Self {
         let TicketsConfig { kdcs, cache, login, options } = config;
-        let (login, options) = (login.map(Arc::new), Arc::new(options));
+        let (login, options) = (Mutex::new(login.map(Arc::new)), Arc::new(options));
         let shared = Shared { kdcs, keeper: Keeper::new(cache), login, options, flights: Flights::default() };
         Self { shared: Arc::new(shared) }
     }
@@ -283,23 +283,38 @@ impl Tickets {
 impl Shared {
     /// The cache as it stands. Where there is a login, one that is not there is as good as an empty one.
     fn cached(&self) -> Result<Option<Ccache>, Refusal> {
-        self.keeper.read(self.login.is_some())
+        self.keeper.read(self.login().is_some())
+    }
+
+    fn login(&self) -> Option<Arc<Login>> {
+        self.login.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A login begins the cache anew, for the client by the KDC's name for it.
+    fn begin(&self, granted: &AsGranted) -> Result<(), Refusal> {
+        let client = &granted.credential.client;
+        let mut login = self.login.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(renamed) = login.take_if(|login| login.canonical() != client) {
+            *login = Some(Arc::new(Login::clone(&renamed).known_as(client.clone())));
+        }
+        drop(login);
+        self.keeper.begin(granted)
     }
 
     fn acquire(&self, service: &Principal, cache: Option<&Ccache>) -> Result<Step<Acquire>, Refusal> {
-        let home = match (&self.login, cache) {
-            (Some(login), _) => login.client().realm.clone(),
+        let login = self.login();
+        let home = match (&login, cache) {
+            (Some(login), _) => login.canonical().realm.clone(),
             (None, Some(cache)) => cache.default_principal.realm.clone(),
             (None, None) => Vec::new(),
         };
         let candidates = realms_of(service, self.kdcs.conf(), home);
-        let (login, options) = (self.login.clone(), self.options.clone());
-        let now = ambient::now();
+        let (options, now) = (self.options.clone(), ambient::now());
         Ok(Acquire::begin(service.clone(), candidates, cache, login, options, now, &mut ambient::rng())?)
     }
 
     fn first_ticket(&self) -> Result<Step<AsExchange>, Refusal> {
-        let login = self.login.clone().ok_or(KdcError::NoLogin)?;
+        let login = self.login().ok_or(KdcError::NoLogin)?;
         let exchange = AsExchange::begin(login, self.options.clone(), ambient::now(), &mut ambient::rng());
         Ok(Step::NeedKdc(exchange))
     }
@@ -316,13 +331,13 @@ impl Shared {
 
     fn keep(&self, acquired: Acquired) -> Ticket {
         let Acquired { ticket, kdc_offset, login, credentials } = acquired;
-        let begun = login.map_or(Ok(()), |granted| self.keeper.begin(&granted));
+        let begun = login.map_or(Ok(()), |granted| self.begin(&granted));
         let kept = begun.and_then(|()| self.keeper.add(&credentials));
         Ticket { ticket, clock_offset: kdc_offset, not_kept: kept.err() }
     }
 
     fn keep_login(&self, granted: AsGranted) -> Result<LoggedIn, Refusal> {
-        self.keeper.begin(&granted)?;
+        self.begin(&granted)?;
         Ok(LoggedIn {
             client: granted.credential.client,
             endtime: granted.credential.endtime,
@@ -340,7 +355,10 @@ impl Shared {
 }
 
 /// Brings the requests of an exchange to KDCs until it is done.
-async fn drive<E: Exchange + Sync>(kdcs: &Kdcs, mut step: Step<E>) -> Result<E::Granted, Refusal> {
+async fn drive<E>(kdcs: &Kdcs, mut step: Step<E>) -> Result<E::Granted, Refusal>
+where
+    E: Exchange<Granted: Send> + Send + Sync + 'static,
+{
     loop {
         let exchange = match step {
             Step::Done(granted) => return Ok(granted),
@@ -348,7 +366,9 @@ async fn drive<E: Exchange + Sync>(kdcs: &Kdcs, mut step: Step<E>) -> Result<E::
         };
         let KdcRequest { realm, message } = exchange.request();
         let reply = kdcs.exchange(realm, message, &mut |reply| exchange.is_answer(reply)).await?;
-        step = exchange.reply(&reply, ambient::now(), &mut ambient::rng())?;
+        // A password is made into a key by as many iterations as the KDC says, or who poses as it: seconds of work.
+        let next = in_a_thread(move || exchange.reply(&reply, ambient::now(), &mut ambient::rng()));
+        step = next.await??;
     }
 }
 
@@ -364,7 +384,7 @@ fn drive_blocking<E: Exchange>(kdcs: &Kdcs, mut step: Step<E>) -> Result<E::Gran
     }
 }
 
-/// What may wait for a file's lock must not keep other tasks waiting.
+/// What may wait for a file's lock, or takes long, must not keep other tasks waiting.
 async fn in_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     let done = ::tokio::task::spawn_blocking(work).await;
     done.map_err(|error| {
@@ -376,7 +396,7 @@ async fn in_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 ///
 /// # Errors
 /// If it is no name, or has no realm while there is no default realm.
-pub fn client_principal(text: &str, conf: &Krb5Conf) -> Result<Principal, Refusal> {
+fn client_principal(text: &str, conf: &Krb5Conf) -> Result<Principal, Refusal> {
     let mut client = Principal::parse(text)?;
     if client.realm.is_empty() {
         let Some(realm) = &conf.libdefaults.default_realm else {

@@ -1,9 +1,12 @@
 use super::candidate::{Candidate, Unproved, by_ntlm};
 use super::envelope::{Envelope, OwedMic, Sealed};
 use super::{Facts, MAX_LEGS, SecurityContext};
+use crate::error::code::krb;
 use crate::error::{Explain, Refusal, code};
 use crate::gss::MechChoice;
-use crate::gss::framing::FramingError;
+use crate::gss::framing::{Framed, FramingError, Mech, TokenId};
+use crate::iakerb::acceptor::{KdcWish, Relay, Wish};
+use crate::iakerb::{self, IakerbError};
 use crate::krb5::acceptor::{self as krb5, AcceptError, Asked, Authentic, Request, Unverified, Verified};
 use crate::krb5::keys::ServiceKeys;
 use crate::krb5::replay::{Presented, ReplayVerdict};
@@ -41,6 +44,12 @@ impl Acceptor {
         Self(Arc::new(Service { keys, policy, max_legs: max_legs.clamp(1, MAX_LEGS) }))
     }
 
+    /// The same service with other keys.
+    #[must_use]
+    pub fn with_keys(&self, keys: ServiceKeys) -> Self {
+        Self::with_max_legs(keys, self.0.policy.clone(), self.0.max_legs)
+    }
+
     /// The keys.
     #[must_use]
     pub fn keys(&self) -> &ServiceKeys {
@@ -63,7 +72,8 @@ impl Acceptor {
     /// Begins a handshake: the client speaks first.
     #[must_use]
     pub fn begin(&self) -> AwaitToken {
-        let handshake = Handshake { service: self.clone(), legs: 0, skewed: None };
+        let max_legs = self.0.max_legs;
+        let handshake = Handshake { service: self.clone(), legs: 0, max_legs, skewed: None };
         AwaitToken { handshake, phase: Phase::First }
     }
 }
@@ -76,6 +86,8 @@ pub enum AcceptorStep {
     CheckReplay(CheckReplay),
     /// The source of NTLM accounts must be asked.
     VerifyNtlm(VerifyNtlm),
+    /// A KDC must be asked, on behalf of a client that reaches none.
+    NeedKdc(NeedKdc),
     /// The caller must decide whether this client is welcome.
     Authorize(Authorize),
     /// The handshake is over: what was appended is its last token, and messages may follow.
@@ -99,6 +111,7 @@ pub struct Rejected {
 struct Handshake {
     service: Acceptor,
     legs: u8,
+    max_legs: u8,
     /// The skew that was told already: it is told once in a handshake.
     skewed: Option<Box<Rejected>>,
 }
@@ -111,6 +124,8 @@ enum Phase {
     Mech(Envelope),
     /// NTLM waits for its AUTHENTICATE.
     Ntlm(Envelope, Challenged),
+    /// IAKERB waits for a message for a KDC, or the AP-REQ that all of them led to.
+    Iakerb(Envelope, Relay),
     /// Only the initiator's MIC over the list of mechanisms is missing.
     Mic(OwedMic),
 }
@@ -120,7 +135,9 @@ impl Phase {
     fn is_negotiated(&self) -> bool {
         match self {
             Self::First => false,
-            Self::Mech(envelope) | Self::Ntlm(envelope, _) => envelope.choice().is_some(),
+            Self::Mech(envelope) | Self::Ntlm(envelope, _) | Self::Iakerb(envelope, _) => {
+                envelope.choice().is_some()
+            }
             Self::Mic(_) => true,
         }
     }
@@ -152,9 +169,12 @@ impl AwaitToken {
         let mut turn = Turn { now, rng, out };
         match phase {
             Phase::First => handshake.first_token(token, &mut turn),
-            Phase::Mech(envelope) => handshake.later_token(envelope, None, token, &mut turn),
+            Phase::Mech(envelope) => handshake.later_token(envelope, Begun::Nothing, token, &mut turn),
             Phase::Ntlm(envelope, challenged) => {
-                handshake.later_token(envelope, Some(challenged), token, &mut turn)
+                handshake.later_token(envelope, Begun::Ntlm(challenged), token, &mut turn)
+            }
+            Phase::Iakerb(envelope, relay) => {
+                handshake.later_token(envelope, Begun::Iakerb(relay), token, &mut turn)
             }
             Phase::Mic(owed) => finished(owed.token(token, turn.out).map(Sealed::Done), handshake),
         }
@@ -178,7 +198,7 @@ impl AwaitToken {
 
 impl Handshake {
     fn count_leg(&mut self) -> Result<(), Refusal> {
-        let limit = self.service.0.max_legs;
+        let limit = self.max_legs;
         if self.legs >= limit {
             let saw = format!("token {} of one handshake", u16::from(self.legs).saturating_add(1));
             return Err(Refusal::new(code::HANDSHAKE_TOO_MANY_LEGS, saw, format!("a limit of {limit}")));
@@ -196,6 +216,9 @@ impl Handshake {
                 Some(_) => self.ntlm_token(Envelope::Raw, None, token, None, turn),
                 None => rejected(SpnegoError::BareNtlm.into(), None, None),
             };
+        }
+        if self.service.policy().iakerb.is_some() && is_iakerb(token) {
+            return self.iakerb_token(Envelope::Raw, Relay::default(), token, None, turn);
         }
         if self.service.policy().accept_raw_kerberos {
             self.kerberos_token(Envelope::Raw, token, None, turn)
@@ -224,7 +247,7 @@ impl Handshake {
                 rejected(error.into(), None, None)
             }
             Ok((negotiation, Carried { mech_token: Some(mech_token), mic })) => {
-                self.mech_token(Envelope::Spnego(negotiation), None, mech_token, mic, turn)
+                self.mech_token(Envelope::Spnego(negotiation), Begun::Nothing, mech_token, mic, turn)
             }
             Ok((negotiation, Carried { mech_token: None, .. })) => {
                 let mut envelope = Envelope::Spnego(negotiation);
@@ -238,13 +261,13 @@ impl Handshake {
     fn later_token(
         self,
         envelope: Envelope,
-        challenged: Option<Challenged>,
+        begun: Begun,
         token: &[u8],
         turn: &mut Turn<'_>,
     ) -> AcceptorStep {
         let error = match envelope.open(token) {
             Ok(Carried { mech_token: Some(mech_token), mic }) => {
-                return self.mech_token(envelope, challenged, mech_token, mic, turn);
+                return self.mech_token(envelope, begun, mech_token, mic, turn);
             }
             Ok(Carried { mech_token: None, .. }) => {
                 SpnegoError::Unexpected("a mechListMIC before the mechanism's token")
@@ -259,16 +282,79 @@ impl Handshake {
     fn mech_token(
         self,
         envelope: Envelope,
-        challenged: Option<Challenged>,
+        begun: Begun,
         token: &[u8],
         peer_mic: Option<&[u8]>,
         turn: &mut Turn<'_>,
     ) -> AcceptorStep {
-        if challenged.is_some() || envelope.choice() == Some(MechChoice::Ntlm) {
-            self.ntlm_token(envelope, challenged, token, peer_mic, turn)
-        } else {
-            self.kerberos_token(envelope, token, peer_mic, turn)
+        match (begun, envelope.choice()) {
+            (Begun::Ntlm(challenged), _) => {
+                self.ntlm_token(envelope, Some(challenged), token, peer_mic, turn)
+            }
+            (Begun::Iakerb(relay), _) => self.iakerb_token(envelope, relay, token, peer_mic, turn),
+            (Begun::Nothing, Some(MechChoice::Ntlm)) => {
+                self.ntlm_token(envelope, None, token, peer_mic, turn)
+            }
+            (Begun::Nothing, Some(MechChoice::Iakerb)) => {
+                self.iakerb_token(envelope, Relay::default(), token, peer_mic, turn)
+            }
+            (Begun::Nothing, Some(MechChoice::Kerberos) | None) => {
+                self.kerberos_token(envelope, token, peer_mic, turn)
+            }
         }
+    }
+
+    /// A token of IAKERB: a message for a KDC, or the AP-REQ.
+    fn iakerb_token(
+        mut self,
+        mut envelope: Envelope,
+        mut relay: Relay,
+        token: &[u8],
+        peer_mic: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> AcceptorStep {
+        // The messages for KDCs, the AP-REQ, and with SPNEGO a MIC.
+        self.max_legs = iakerb::MAX_LEGS.saturating_add(2);
+        let start = turn.out.len();
+        let carried = Framed::open(token).map_err(Refusal::from).and_then(|framed| match framed {
+            Framed { mech: Mech::Iakerb, token_id: TokenId::ApReq, .. } => Ok(None),
+            Framed { mech: Mech::Iakerb, token_id: TokenId::IakerbProxy, body } => {
+                let policy = self.service.policy().iakerb.as_ref();
+                let off = IakerbError::Unexpected("nothing that this service carries for anybody");
+                Ok(Some(relay.wish(token, body, policy.ok_or(off)?)?))
+            }
+            Framed { token_id, .. } => Err(IakerbError::Token(token_id).into()),
+        });
+        let refusal = match carried {
+            Ok(None) => {
+                let request = Framed::open(token)
+                    .map_err(AcceptError::from)
+                    .and_then(|framed| Request::by_iakerb(framed, relay.transcript()));
+                return self.ap_req(envelope, request, peer_mic, turn);
+            }
+            Ok(Some(Wish::Kdc(wish))) => {
+                return AcceptorStep::NeedKdc(NeedKdc { handshake: self, envelope, relay, wish });
+            }
+            Ok(Some(Wish::Realm)) => {
+                let realms = self.service.policy().iakerb.as_ref().map(|policy| &policy.realms);
+                let realm = realms.and_then(|realms| realms.first()).cloned().unwrap_or_default();
+                match relay.answer(&realm, &[], turn.out) {
+                    Ok(()) => {
+                        envelope.wrap_pending(turn.out, start);
+                        let phase = Phase::Iakerb(envelope, relay);
+                        return AcceptorStep::AwaitToken(AwaitToken { handshake: self, phase });
+                    }
+                    Err(error) => error.into(),
+                }
+            }
+            Err(refusal) => refusal,
+        };
+        if refusal.code() == code::IAKERB_REALM_REFUSED {
+            let realm = iakerb::acceptor::realm_asked_for(token);
+            iakerb::acceptor::write_failure(&realm, krb::KRB_AP_ERR_IAKERB_KDC_NOT_FOUND, turn.now, turn.out);
+        }
+        envelope.wrap_reject(turn.out, start);
+        rejected(refusal, None, None)
     }
 
     /// A token of Kerberos: an AP-REQ.
@@ -279,8 +365,19 @@ impl Handshake {
         peer_mic: Option<&[u8]>,
         turn: &mut Turn<'_>,
     ) -> AcceptorStep {
+        self.ap_req(envelope, Request::parse(token), peer_mic, turn)
+    }
+
+    /// An AP-REQ, if it is one.
+    fn ap_req(
+        self,
+        envelope: Envelope,
+        request: Result<Request<'_>, AcceptError>,
+        peer_mic: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> AcceptorStep {
         let start = turn.out.len();
-        let request = match Request::parse(token) {
+        let request = match request {
             Ok(request) => request,
             Err(error) => {
                 envelope.wrap_reject(turn.out, start);
@@ -342,6 +439,54 @@ impl Handshake {
         envelope.wrap_reject(turn.out, start);
         rejected(refused.into(), None, None)
     }
+}
+
+/// What a mechanism has done by the time of its next token.
+enum Begun {
+    Nothing,
+    Ntlm(Challenged),
+    Iakerb(Relay),
+}
+
+/// Waits for a KDC's answer to a client's message.
+pub struct NeedKdc {
+    handshake: Handshake,
+    envelope: Envelope,
+    relay: Relay,
+    wish: KdcWish,
+}
+
+impl NeedKdc {
+    /// What is to be carried where. It is a request for a ticket of one of the policy's realms.
+    #[must_use]
+    pub fn wish(&self) -> &KdcWish {
+        &self.wish
+    }
+
+    /// Takes the KDC's answer, whatever it says; or that none came, which ends the handshake.
+    #[must_use]
+    pub fn reply(self, reply: Result<&[u8], Refusal>, now: Timestamp, out: &mut Vec<u8>) -> AcceptorStep {
+        let Self { handshake, mut envelope, mut relay, wish } = self;
+        let start = out.len();
+        let answered = reply.and_then(|message| Ok(relay.answer(&wish.realm, message, out)?));
+        match answered {
+            Ok(()) => {
+                envelope.wrap_pending(out, start);
+                AcceptorStep::AwaitToken(AwaitToken { handshake, phase: Phase::Iakerb(envelope, relay) })
+            }
+            Err(refusal) => {
+                let error_code = krb::KRB_AP_ERR_IAKERB_KDC_NO_RESPONSE;
+                iakerb::acceptor::write_failure(&wish.realm, error_code, now, out);
+                envelope.wrap_reject(out, start);
+                rejected(refusal, None, None)
+            }
+        }
+    }
+}
+
+/// Whether this is framed as a token of IAKERB.
+fn is_iakerb(token: &[u8]) -> bool {
+    Framed::open(token).is_ok_and(|framed| framed.mech == Mech::Iakerb)
 }
 
 /// What every step is given.
@@ -415,7 +560,9 @@ impl CheckReplay {
             }
             Err(error) => error,
         };
-        let retry = matches!(error, AcceptError::Skew { .. }) && handshake.skewed.is_none();
+        // By IAKERB the client has its clock from our KDC, so a skew is no accident.
+        let may_retry = handshake.skewed.is_none() && mech != Mech::Iakerb;
+        let retry = matches!(error, AcceptError::Skew { .. }) && may_retry;
         tell(&error, Asked { mech, service: &known.claimed_service }, retry, now, out);
         let claimed_service = facts.claimed_service();
         let ended = Box::new(Rejected { refusal: error.into(), claimed_service, facts: Some(facts) });
@@ -478,7 +625,7 @@ impl Authorize {
         let start = out.len();
         if let Proved::Kerberos(authentic) = &self.proved {
             // Whatever the program's reason is, the protocol has one word for it.
-            krb5::krb_error(code::krb::KRB_ERR_GENERIC, authentic.asked(), false, now, out);
+            krb5::krb_error(krb::KRB_ERR_GENERIC, authentic.asked(), false, now, out);
         }
         self.envelope.wrap_reject(out, start);
         rejected(refusal, self.facts.claimed_service(), Some(self.facts))

@@ -30,10 +30,12 @@ pub(super) enum ListProof {
 
 impl Candidate {
     pub(super) fn accepted(established: acceptor::Established, require_sealed: bool) -> Self {
-        let acceptor::Established { facts, protection, ticket, authenticator, bindings, fresh } = established;
+        let acceptor::Established { facts, protection, ticket, authenticator, bindings, conversation, fresh } =
+            established;
         // The proofs have no content: to hold them is what counts.
         let _: (acceptor::TicketOpened, acceptor::AuthenticatorOpened) = (ticket, authenticator);
         let _: (acceptor::BindingsCompared, acceptor::NotReplayed) = (bindings, fresh);
+        let _: acceptor::ConversationCompared = conversation;
         Self::new(Facts::Kerberos(facts), kerberos(protection, require_sealed), require_sealed)
     }
 

@@ -51,6 +51,7 @@ impl Facts {
     #[must_use]
     pub fn mech(&self) -> MechChoice {
         match self {
+            Self::Kerberos(facts) if facts.by_iakerb => MechChoice::Iakerb,
             Self::Kerberos(_) => MechChoice::Kerberos,
             Self::Ntlm { .. } => MechChoice::Ntlm,
         }

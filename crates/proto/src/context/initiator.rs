@@ -3,6 +3,8 @@ use super::{MAX_LEGS, SecurityContext};
 use crate::ccache::Ccache;
 use crate::error::{Refusal, code};
 use crate::gss::MechChoice;
+use crate::iakerb;
+use crate::iakerb::initiator::{Carried, IakerbLogin, Relaying, RelayingError, Ticket};
 use crate::krb5::initiator::{
     self as krb5, Answer, Established, Forwarded, InitiateError, Sent, ServiceTicket,
 };
@@ -21,6 +23,7 @@ use std::sync::Arc;
 pub struct Initiator {
     service: Principal,
     kerberos: Option<KerberosCredential>,
+    iakerb: Option<IakerbLogin>,
     ntlm: Option<NtlmCredential>,
     policy: Arc<InitiatorPolicy>,
 }
@@ -57,7 +60,13 @@ impl Initiator {
     pub fn with_ticket(ticket: ServiceTicket, clock_offset: i64, policy: InitiatorPolicy) -> Self {
         let service = ticket.service.clone();
         let kerberos = Some(KerberosCredential { ticket, clock_offset, delegated: None });
-        Self { service, kerberos, ntlm: None, policy: Arc::new(policy) }
+        Self { service, kerberos, iakerb: None, ntlm: None, policy: Arc::new(policy) }
+    }
+
+    /// A client that reaches no KDC, and logs in through the service itself (IAKERB).
+    #[must_use]
+    pub fn by_iakerb(service: Principal, login: IakerbLogin, policy: InitiatorPolicy) -> Self {
+        Self { service, kerberos: None, iakerb: Some(login), ntlm: None, policy: Arc::new(policy) }
     }
 
     /// The same, which gives the service a ticket-granting ticket: it can then do all that the client can, wherever the client
@@ -79,7 +88,8 @@ impl Initiator {
         credential: NtlmCredential,
         policy: InitiatorPolicy,
     ) -> Result<Self, Refusal> {
-        Self { service, kerberos: None, ntlm: None, policy: Arc::new(policy) }.with_ntlm(credential)
+        Self { service, kerberos: None, iakerb: None, ntlm: None, policy: Arc::new(policy) }
+            .with_ntlm(credential)
     }
 
     /// The same, with a password for NTLM to fall back to when the service does not speak Kerberos.
@@ -121,19 +131,35 @@ impl Initiator {
             ntlm: self.ntlm.clone(),
             policy: self.policy.clone(),
             legs: 0,
+            // By IAKERB the AP-REP comes after all messages of KDCs, and with SPNEGO a MIC after that.
+            max_legs: if self.iakerb.is_some() { iakerb::MAX_LEGS.saturating_add(2) } else { MAX_LEGS },
         };
         let mut mech_token = Vec::new();
         let (first, mechs) = self.first_token(now, rng, &mut mech_token)?;
         // NTLM is never sent bare: only SPNEGO proves that nobody took Kerberos out of the list.
         let phase = match first {
             // NTLM is never sent bare: only SPNEGO proves that nobody took Kerberos out of the list.
-            Mech::Kerberos(sent) if !self.policy.negotiate && mechs.len() == 1 => {
+            mech @ (Mech::Kerberos(_) | Mech::Iakerb(_)) if !self.policy.negotiate && mechs.len() == 1 => {
                 out.append(&mut mech_token);
-                Phase::Raw(sent)
+                Phase::Raw(mech)
             }
             first => Phase::Offered(Offer::write(mechs, &mech_token, out), first),
         };
         Ok(AwaitReply { handshake, phase })
+    }
+
+    /// The first message for a KDC.
+    fn first_message(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<(Mech, Vec<MechChoice>), Refusal> {
+        let Some(login) = self.iakerb.clone() else {
+            return Err(InitiateError::NoTicket { service: self.service.clone(), cached: Vec::new() }.into());
+        };
+        let relaying = Relaying::begin(login, self.service.clone(), now, rng, out)?;
+        Ok((Mech::Iakerb(relaying), vec![MechChoice::Iakerb]))
     }
 
     /// The token of the mechanism that is preferred, and all that can be offered.
@@ -156,6 +182,7 @@ impl Initiator {
                 let sent = krb5::begin(ticket.clone(), delegated, &self.policy, *clock_offset, now, rng, out);
                 Ok((Mech::Kerberos(sent), std::iter::once(MechChoice::Kerberos).chain(by_ntlm).collect()))
             }
+            (None, _) if self.iakerb.is_some() => self.first_message(now, rng, out),
             (_, Some(ntlm)) => Ok((Mech::Ntlm(ntlm::begin(&self.policy, out)), vec![ntlm])),
             (Some(Err(error)), None) => Err(error.into()),
             (None, None) => {
@@ -169,6 +196,8 @@ impl Initiator {
 enum Mech {
     /// An AP-REQ was sent.
     Kerberos(Sent),
+    /// A message for a KDC was sent.
+    Iakerb(Relaying),
     /// A NEGOTIATE was sent.
     Ntlm(Negotiated),
 }
@@ -190,12 +219,13 @@ struct Handshake {
     ntlm: Option<NtlmCredential>,
     policy: Arc<InitiatorPolicy>,
     legs: u8,
+    max_legs: u8,
 }
 
 /// Where a handshake stands when a token is awaited.
 enum Phase {
-    /// An AP-REQ was sent bare.
-    Raw(Sent),
+    /// A token of Kerberos was sent bare.
+    Raw(Mech),
     /// A list of mechanisms was sent, the first one's token with it.
     Offered(Offer, Mech),
     /// The acceptor chose a mechanism, and it has not finished.
@@ -223,7 +253,7 @@ impl AwaitReply {
         let Self { mut handshake, phase } = self;
         let mut turn = Turn { now, rng, out };
         let step = handshake.count_leg().and_then(|()| match phase {
-            Phase::Raw(sent) => handshake.raw(sent, token, &mut turn),
+            Phase::Raw(mech) => handshake.raw(mech, token, &mut turn),
             Phase::Offered(offer, mech) => handshake.offered(offer, mech, token, &mut turn),
             Phase::Chosen(chosen, mech) => {
                 let answer = chosen.answered(token)?;
@@ -254,21 +284,61 @@ struct Turn<'a> {
 
 impl Handshake {
     fn count_leg(&mut self) -> Result<(), Refusal> {
+        let limit = self.max_legs;
         self.legs = self.legs.saturating_add(1);
-        if self.legs <= MAX_LEGS {
+        if self.legs <= limit {
             return Ok(());
         }
         let saw = format!("token {} of one handshake", self.legs);
-        Err(Refusal::new(code::HANDSHAKE_TOO_MANY_LEGS, saw, format!("a limit of {MAX_LEGS}")))
+        Err(Refusal::new(code::HANDSHAKE_TOO_MANY_LEGS, saw, format!("a limit of {limit}")))
     }
 
-    fn raw(self, sent: Sent, token: &[u8], turn: &mut Turn<'_>) -> Result<InitiatorStep, Refusal> {
+    fn raw(self, mech: Mech, token: &[u8], turn: &mut Turn<'_>) -> Result<InitiatorStep, Refusal> {
+        let sent = match mech {
+            Mech::Kerberos(sent) => sent,
+            Mech::Iakerb(relaying) => {
+                let mech = self.carried(relaying, token, turn.now, turn.rng, turn.out)?;
+                return Ok(self.awaiting(Phase::Raw(mech)));
+            }
+            Mech::Ntlm(_) => return Err(SpnegoError::BareNtlm.into()),
+        };
         match sent.answer(token, &self.policy, turn.now, turn.rng, turn.out)? {
             Answer::Established(established) => {
                 Ok(done(self.candidate(*established), ListProof::NotNegotiated))
             }
-            Answer::Retry(sent) => Ok(self.awaiting(Phase::Raw(sent))),
+            Answer::Retry(sent) => Ok(self.awaiting(Phase::Raw(Mech::Kerberos(sent)))),
         }
+    }
+
+    /// Takes what the service carried from a KDC. What follows is another message, or the AP-REQ with the ticket that all of
+    /// them led to.
+    fn carried(
+        &self,
+        relaying: Relaying,
+        token: &[u8],
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<Mech, Refusal> {
+        let carried = relaying.token(token, now, rng, out).map_err(|error| match error {
+            RelayingError::Framing(error) => Refusal::from(error),
+            RelayingError::Iakerb(error) => error.into(),
+        })?;
+        Ok(match carried {
+            Carried::Relaying(relaying) => Mech::Iakerb(relaying),
+            Carried::Ticket(got) => {
+                let Ticket { ticket, clock_offset, transcript } = *got;
+                Mech::Kerberos(krb5::begin_by_iakerb(
+                    ticket,
+                    transcript,
+                    &self.policy,
+                    clock_offset,
+                    now,
+                    rng,
+                    out,
+                ))
+            }
+        })
     }
 
     fn offered(
@@ -304,6 +374,14 @@ impl Handshake {
         let rejected = answer.state == Some(NegState::Reject);
         let mut reply = Vec::new();
         match mech {
+            Mech::Iakerb(relaying) => {
+                let mech = self.carried(relaying, mech_token, turn.now, turn.rng, &mut reply)?;
+                if rejected {
+                    return Err(SpnegoError::Rejected { began: true }.into());
+                }
+                chosen.write(&reply, turn.out);
+                Ok(self.awaiting(Phase::Chosen(chosen, mech)))
+            }
             Mech::Ntlm(_) if rejected => Err(SpnegoError::Rejected { began: true }.into()),
             Mech::Ntlm(negotiated) => {
                 let mut candidate = self.authenticate(negotiated, mech_token, turn, &mut reply)?;

@@ -11,7 +11,9 @@ mod facts;
 mod initiator;
 mod security_context;
 
-pub use acceptor::{Acceptor, AcceptorStep, Authorize, AwaitToken, CheckReplay, Rejected, VerifyNtlm};
+pub use acceptor::{
+    Acceptor, AcceptorStep, Authorize, AwaitToken, CheckReplay, NeedKdc, Rejected, VerifyNtlm,
+};
 pub use facts::Facts;
 pub use initiator::{AwaitReply, Initiator, InitiatorStep};
 pub use security_context::{PeerProof, SecurityContext};

@@ -52,6 +52,8 @@ impl KeyUsage {
     pub const INITIATOR_SEAL: Self = Self(24);
     /// MIC tokens of the initiator (RFC 4121 section 2).
     pub const INITIATOR_SIGN: Self = Self(25);
+    /// IAKERB's checksum over all proxy tokens (draft-ietf-kitten-iakerb-03 section 4).
+    pub const IAKERB_FINISHED: Self = Self(41);
     /// FAST's checksum over the outer request (RFC 6113 section 5.4).
     pub const FAST_REQ_CHECKSUM: Self = Self(50);
     /// FAST's encrypted request (RFC 6113 section 5.4).

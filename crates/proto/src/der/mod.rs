@@ -20,6 +20,8 @@ pub mod tag {
     /// OBJECT IDENTIFIER.
     pub const OID: u8 = 0x06;
     /// GeneralizedTime.
+    pub const UTF8_STRING: u8 = 0x0C;
+    /// GeneralizedTime.
     pub const GENERALIZED_TIME: u8 = 0x18;
     /// GeneralString, the only string type of Kerberos.
     pub const GENERAL_STRING: u8 = 0x1B;

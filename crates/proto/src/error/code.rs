@@ -62,12 +62,20 @@ pub mod krb {
     pub const KRB_AP_ERR_MUT_FAIL: i32 = 46;
     /// Inappropriate type of checksum in message.
     pub const KRB_AP_ERR_INAPP_CKSUM: i32 = 50;
+    /// Response too big for UDP; retry with TCP.
+    pub const KRB_ERR_RESPONSE_TOO_BIG: i32 = 52;
     /// Generic error.
     pub const KRB_ERR_GENERIC: i32 = 60;
+    /// Field is too long for this implementation.
+    pub const KRB_ERR_FIELD_TOOLONG: i32 = 61;
     /// No TGT available to validate USER-TO-USER.
     pub const KRB_AP_ERR_NO_TGT: i32 = 67;
     /// The principal is in another realm.
     pub const KDC_ERR_WRONG_REALM: i32 = 68;
+    /// The acceptor carries nothing to the KDC of that realm (draft-ietf-kitten-iakerb-03).
+    pub const KRB_AP_ERR_IAKERB_KDC_NOT_FOUND: i32 = 85;
+    /// The KDC did not answer the acceptor (draft-ietf-kitten-iakerb-03).
+    pub const KRB_AP_ERR_IAKERB_KDC_NO_RESPONSE: i32 = 86;
     /// What the KDC remembers of this pre-authentication has expired (RFC 6113 section 5.3).
     pub const KDC_ERR_PREAUTH_EXPIRED: i32 = 90;
     /// The pre-authentication goes on (RFC 6113 section 5.2).
@@ -208,6 +216,22 @@ codes! {
     1206 MECH_LIST_MIC_WRONG PeerMisbehaved None,
         "The list of mechanisms that the other end saw is not the one that was sent.",
         "somebody is changing the negotiation on the way: do not trust the connection";
+
+    1301 IAKERB_MALFORMED PeerMisbehaved None,
+        "A message for a KDC that was to be carried breaks its layout, or there is too much of it.",
+        "the peer is faulty, or speaks IAKERB as MIT did before 1.22, which is another protocol";
+    1302 IAKERB_REALM_REFUSED Policy None,
+        "A client wants messages carried to a KDC that this service does not serve.",
+        "if clients of that realm should log in through this service, add the realm to those that are relayed";
+    1303 IAKERB_MESSAGE_REFUSED PeerMisbehaved None,
+        "A client wants something carried to a KDC that is no request for a ticket of its realm.",
+        "somebody tries to use this service as a way to the KDC; nothing was carried";
+    1304 IAKERB_RELAY_FAILED Environment None,
+        "The service could not carry a message to a KDC, or no answer came.",
+        "look into the service's log: it serves other realms, or its KDC is down";
+    1305 IAKERB_TRANSCRIPT PeerMisbehaved Some(KRB_AP_ERR_MODIFIED),
+        "What the client said on the way to its ticket is not what arrived here, or the proof of it is missing.",
+        "somebody on the path changes messages: do not trust the path";
 
     2001 SERVICE_KEY_ABSENT Mismatch Some(KRB_AP_ERR_NOT_US),
         "The ticket is for a service whose key is not held here, and no key held here opens it.",

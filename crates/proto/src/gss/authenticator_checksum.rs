@@ -8,6 +8,8 @@ pub const CKSUMTYPE: i32 = 0x8003;
 
 const BINDINGS_LENGTH: u32 = 16;
 const DELEGATION_OPTION: u16 = 1;
+/// Extension type of IAKERB-FINISHED.
+const IAKERB_FINISHED: u32 = 2;
 
 /// The field, read.
 #[derive(Clone, Copy)]
@@ -18,6 +20,8 @@ pub struct GssChecksum<'a> {
     pub flags: GssFlags,
     /// A KRB-CRED, still encrypted.
     pub delegation: Option<&'a [u8]>,
+    /// An IAKERB-FINISHED (extension 2), encoded.
+    pub iakerb_finished: Option<&'a [u8]>,
 }
 
 /// How the field breaks its layout.
@@ -59,9 +63,9 @@ impl<'a> GssChecksum<'a> {
         let flags = GssFlags(flags);
         let (delegation, extensions) =
             if flags.contains(GssFlags::DELEG) { split_delegation(rest)? } else { (None, rest) };
-        check_extensions(extensions)?;
+        let iakerb_finished = finished_among(extensions)?;
         let granted = if delegation.is_some() { flags } else { GssFlags(flags.0 & !GssFlags::DELEG.0) };
-        Ok(Self { bindings: BindingsHash(*bindings), flags: granted, delegation })
+        Ok(Self { bindings: BindingsHash(*bindings), flags: granted, delegation, iakerb_finished })
     }
 }
 
@@ -80,31 +84,47 @@ fn split_delegation(rest: &[u8]) -> Result<(Option<&[u8]>, &[u8]), GssChecksumEr
     Ok((Some(credential), extensions))
 }
 
-fn check_extensions(mut rest: &[u8]) -> Result<(), GssChecksumError> {
+/// Checks the lengths of all extensions, and finds IAKERB's.
+fn finished_among(mut rest: &[u8]) -> Result<Option<&[u8]>, GssChecksumError> {
+    let mut finished = None;
     while !rest.is_empty() {
         let short = GssChecksumError::Overrun { announced: 8, left: rest.len() };
-        let (_, body) = rest.split_first_chunk::<4>().ok_or(short)?;
+        let (extension, body) = rest.split_first_chunk::<4>().ok_or(short)?;
         let (length, body) = body.split_first_chunk::<4>().ok_or(short)?;
         let announced = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         let overrun = GssChecksumError::Overrun { announced, left: body.len() };
-        rest = body.get(announced..).ok_or(overrun)?;
+        let (data, after) = body.split_at_checked(announced).ok_or(overrun)?;
+        if u32::from_be_bytes(*extension) == IAKERB_FINISHED {
+            finished = Some(data);
+        }
+        rest = after;
     }
-    Ok(())
+    Ok(finished)
 }
 
 fn split_u32_le(bytes: &[u8]) -> Option<(u32, &[u8])> {
     bytes.split_first_chunk::<4>().map(|(word, rest)| (u32::from_le_bytes(*word), rest))
 }
 
-/// Encodes the field, without extensions; `delegated` is a KRB-CRED of at most 65,535 bytes, which has a place in it only if
-/// `flags` have DELEG.
+/// Encodes the field; `delegated` is a KRB-CRED of at most 65,535 bytes, which has a place in it only if `flags` have DELEG, and
+/// `finished` an IAKERB-FINISHED.
 #[must_use]
-pub fn encode(bindings: BindingsHash, flags: GssFlags, delegated: Option<&[u8]>) -> Vec<u8> {
+pub fn encode(
+    bindings: BindingsHash,
+    flags: GssFlags,
+    delegated: Option<&[u8]>,
+    finished: Option<&[u8]>,
+) -> Vec<u8> {
     let mut field = [&BINDINGS_LENGTH.to_le_bytes(), bindings.0.as_slice(), &flags.0.to_le_bytes()].concat();
     if let Some((credential, length)) = delegated.and_then(|it| Some((it, u16::try_from(it.len()).ok()?))) {
         field.extend_from_slice(&DELEGATION_OPTION.to_le_bytes());
         field.extend_from_slice(&length.to_le_bytes());
         field.extend_from_slice(credential);
+    }
+    if let Some((finished, length)) = finished.and_then(|it| Some((it, u32::try_from(it.len()).ok()?))) {
+        field.extend_from_slice(&IAKERB_FINISHED.to_be_bytes());
+        field.extend_from_slice(&length.to_be_bytes());
+        field.extend_from_slice(finished);
     }
     field
 }
@@ -114,7 +134,7 @@ mod tests {
     use super::*;
 
     fn field(flags: u32, tail: &[u8]) -> Vec<u8> {
-        let mut field = encode(BindingsHash([7; 16]), GssFlags(flags), None);
+        let mut field = encode(BindingsHash([7; 16]), GssFlags(flags), None, None);
         field.extend_from_slice(tail);
         field
     }

@@ -70,14 +70,17 @@ pub enum TokenId {
     KrbError,
     /// `04 00`, user-to-user.
     TgtReq,
+    /// `05 01`, a message for or from a KDC (IAKERB).
+    IakerbProxy,
 }
 
 impl TokenId {
-    const ALL: [(Self, [u8; 2], &'static str); 4] = [
+    const ALL: [(Self, [u8; 2], &'static str); 5] = [
         (Self::ApReq, [1, 0], "AP-REQ"),
         (Self::ApRep, [2, 0], "AP-REP"),
         (Self::KrbError, [3, 0], "KRB-ERROR"),
         (Self::TgtReq, [4, 0], "user-to-user TGT-REQ"),
+        (Self::IakerbProxy, [5, 1], "IAKERB proxy message"),
     ];
 
     const fn bytes(self) -> [u8; 2] {
@@ -86,6 +89,7 @@ impl TokenId {
             Self::ApRep => [2, 0],
             Self::KrbError => [3, 0],
             Self::TgtReq => [4, 0],
+            Self::IakerbProxy => [5, 1],
         }
     }
 }
@@ -159,8 +163,8 @@ pub struct Framed<'t> {
 }
 
 impl<'t> Framed<'t> {
-    /// Opens the frame of a raw Kerberos token, under any number that Kerberos has or had; the frame must span all of
-    /// `token`.
+    /// Opens the frame of a raw Kerberos token, under any number that Kerberos has or had, IAKERB's among them; the frame must
+    /// span all of `token`.
     ///
     /// # Errors
     /// If it is no such token; the error says what it is as far as the first bytes tell.
@@ -180,7 +184,9 @@ impl<'t> Framed<'t> {
 
 fn kerberos(oid: &[u8]) -> Result<Mech, FramingError> {
     match Mech::from_oid(oid) {
-        Some(mech @ (Mech::Krb5 | Mech::MsKrb5 | Mech::OldKrb5 | Mech::UserToUser)) => Ok(mech),
+        Some(mech @ (Mech::Krb5 | Mech::MsKrb5 | Mech::OldKrb5 | Mech::UserToUser | Mech::Iakerb)) => {
+            Ok(mech)
+        }
         Some(other) => Err(FramingError::OtherMech(other.to_string())),
         None => Err(FramingError::OtherMech(dotted(oid))),
     }

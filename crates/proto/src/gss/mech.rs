@@ -7,6 +7,8 @@ use super::framing::Mech;
 pub enum MechChoice {
     /// Kerberos 5, under its own number or either of the two that it has had by mistake or before.
     Kerberos,
+    /// Kerberos whose KDC is reached through the service (IAKERB).
+    Iakerb,
     /// NTLMSSP.
     Ntlm,
 }
@@ -18,7 +20,8 @@ impl MechChoice {
         match Mech::from_oid(oid)? {
             Mech::Krb5 | Mech::MsKrb5 | Mech::OldKrb5 => Some(Self::Kerberos),
             Mech::Ntlmssp => Some(Self::Ntlm),
-            Mech::UserToUser | Mech::Iakerb | Mech::Spnego => None,
+            Mech::Iakerb => Some(Self::Iakerb),
+            Mech::UserToUser | Mech::Spnego => None,
         }
     }
 
@@ -27,6 +30,7 @@ impl MechChoice {
     pub fn oid(self) -> &'static [u8] {
         match self {
             Self::Kerberos => Mech::Krb5.oid(),
+            Self::Iakerb => Mech::Iakerb.oid(),
             Self::Ntlm => Mech::Ntlmssp.oid(),
         }
     }

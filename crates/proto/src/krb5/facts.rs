@@ -32,6 +32,8 @@ pub struct Facts {
     pub ticket_flags: TicketFlags,
     /// Whether the service proved itself to the client: an AP-REP was made (acceptor) or verified (initiator).
     pub mutual: bool,
+    /// Whether the client's KDC was reached through the service (IAKERB).
+    pub by_iakerb: bool,
     /// What became of the channel bindings.
     pub bindings: BindingsState,
     /// When the client authenticated to its KDC.

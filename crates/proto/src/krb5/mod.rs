@@ -9,6 +9,7 @@ pub mod msg;
 pub mod per_message;
 pub mod replay;
 pub mod spake;
+pub mod transcript;
 pub mod transited;
 
 use rand_core::CryptoRng;

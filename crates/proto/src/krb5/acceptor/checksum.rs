@@ -1,12 +1,13 @@
 //! The GSS checksum in the authenticator: flags and channel bindings.
 
 use super::error::AcceptError;
-use crate::crypto::Etype;
+use crate::crypto::{Etype, Key};
 use crate::gss::authenticator_checksum::{CKSUMTYPE, GssChecksum};
 use crate::gss::{BindingsHash, GssFlags};
 use crate::krb5::facts::BindingsState;
 use crate::krb5::msg::authenticator::Authenticator;
 use crate::krb5::msg::principal::Principal;
+use crate::krb5::transcript::Transcript;
 use crate::policy::{AcceptorPolicy, Waiver};
 
 /// Proof that channel bindings were compared, or that policy says why not. Only this module's `compare` makes it.
@@ -19,6 +20,10 @@ impl BindingsCompared {
         self.0
     }
 }
+
+/// Proof that the client saw the same messages to and from its KDC as we carried, or that there were none. Only this module's
+/// `compare_transcript` makes it.
+pub struct ConversationCompared(());
 
 /// The flags that an acceptor grants: the others have no meaning here or were not asked for.
 const GRANTED: GssFlags = GssFlags(
@@ -67,6 +72,26 @@ pub(super) fn compare(
         return Err(AcceptError::BindingsMissing { client: client.clone(), asserted });
     }
     Ok(BindingsCompared(BindingsState::AbsentAtInitiator))
+}
+
+/// Holds what the initiator says was said before its AP-REQ against what was: by IAKERB the proof is owed exactly when there was
+/// something.
+pub(super) fn compare_transcript(
+    client: &Principal,
+    gss: &GssChecksum<'_>,
+    subkey: Option<&Key>,
+    transcript: Option<&Transcript>,
+) -> Result<ConversationCompared, AcceptError> {
+    let Some(transcript) = transcript else { return Ok(ConversationCompared(())) };
+    let proved = match (gss.iakerb_finished, subkey) {
+        (None, _) => transcript.is_empty(),
+        (Some(finished), Some(subkey)) => !transcript.is_empty() && transcript.is_proved_by(finished, subkey),
+        (Some(_), None) => false,
+    };
+    if proved {
+        return Ok(ConversationCompared(()));
+    }
+    Err(AcceptError::Transcript { client: client.clone(), absent: gss.iakerb_finished.is_none() })
 }
 
 /// The flags that are granted of those asked for; mutual authentication must be among them, or given up by policy. With

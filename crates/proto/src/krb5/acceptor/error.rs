@@ -62,6 +62,8 @@ pub enum AcceptError {
     BindingsMismatch { client: Principal, theirs: String, ours: String },
     #[error("{client} bound to no channel{}", if *asserted { ", though it says that it does channel binding" } else { "" })]
     BindingsMissing { client: Principal, asserted: bool },
+    #[error("{client} {}", if *absent { "without a proof of what it said on the way to its ticket" } else { "with a proof of other messages than those that were carried for it" })]
+    Transcript { client: Principal, absent: bool },
     #[error("{client} asking for {flags}")]
     MutualNotRequested { client: Principal, flags: String },
     #[error("{client} meaning to reach {target}")]
@@ -122,6 +124,7 @@ impl Explain for AcceptError {
             Self::Checksum { .. } => code::CHECKSUM_MALFORMED,
             Self::BindingsMismatch { .. } => code::CHANNEL_BINDINGS_MISMATCH,
             Self::BindingsMissing { .. } => code::CHANNEL_BINDINGS_MISSING,
+            Self::Transcript { .. } => code::IAKERB_TRANSCRIPT,
             Self::MutualNotRequested { .. } => code::MUTUAL_NOT_REQUESTED,
             Self::TargetName { .. } => code::TARGET_NAME_MISMATCH,
             Self::DceStyle { .. } => code::DCE_STYLE_UNSUPPORTED,
@@ -173,6 +176,7 @@ impl Explain for AcceptError {
             Self::Checksum { .. } => "the layout of RFC 4121 section 4.1.1".into(),
             Self::BindingsMismatch { ours, .. } => format!("a channel with hash {ours}").into(),
             Self::BindingsMissing { .. } => "channel bindings of our own".into(),
+            Self::Transcript { .. } => "the messages as they were carried".into(),
             Self::MutualNotRequested { .. } => "mutual authentication as a demand on every client".into(),
             Self::TargetName { accepted, .. } => accepted.clone().into(),
             Self::DceStyle { .. } => "two-leg authentication only".into(),

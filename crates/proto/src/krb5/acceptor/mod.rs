@@ -9,7 +9,7 @@ mod reply;
 mod ticket;
 
 pub use authenticator::AuthenticatorOpened;
-pub use checksum::BindingsCompared;
+pub use checksum::{BindingsCompared, ConversationCompared};
 pub use error::{AcceptError, KeyPart};
 pub use reply::{Asked, Established, krb_error};
 pub use ticket::TicketOpened;
@@ -19,8 +19,9 @@ use super::keys::ServiceKeys;
 use super::msg::ap_req::{ApOptions, ApReq};
 use super::msg::principal::Principal;
 use super::replay::{Presented, ReplayVerdict};
+use super::transcript::Transcript;
 use crate::crypto::{Etype, Key};
-use crate::gss::framing::{Framed, Mech, TokenId};
+use crate::gss::framing::{Framed, FramingError, Mech, TokenId};
 use crate::policy::AcceptorPolicy;
 use crate::time::Timestamp;
 
@@ -29,6 +30,7 @@ pub struct Request<'t> {
     mech: Mech,
     ap_req: ApReq<'t>,
     service: Principal,
+    transcript: Option<&'t Transcript>,
 }
 
 impl<'t> Request<'t> {
@@ -37,13 +39,29 @@ impl<'t> Request<'t> {
     /// # Errors
     /// If `token` is anything else. A peer is told nothing of such an error.
     pub fn parse(token: &'t [u8]) -> Result<Self, AcceptError> {
-        let Framed { mech, token_id, body } = Framed::open(token)?;
+        let framed = Framed::open(token)?;
+        if framed.mech == Mech::Iakerb {
+            return Err(FramingError::OtherMech(framed.mech.to_string()).into());
+        }
+        Self::framed(framed, None)
+    }
+
+    /// Reads an AP-REQ of IAKERB, out of its frame, that must prove what was said before it.
+    ///
+    /// # Errors
+    /// If it is anything else.
+    pub fn by_iakerb(framed: Framed<'t>, transcript: &'t Transcript) -> Result<Self, AcceptError> {
+        Self::framed(framed, Some(transcript))
+    }
+
+    fn framed(framed: Framed<'t>, transcript: Option<&'t Transcript>) -> Result<Self, AcceptError> {
+        let Framed { mech, token_id, body } = framed;
         if token_id != TokenId::ApReq {
             return Err(AcceptError::NotApReq(token_id));
         }
         let ap_req = ApReq::parse(body).map_err(AcceptError::ApReq)?;
         let service = ap_req.ticket.sname.to_principal(ap_req.ticket.realm);
-        Ok(Self { mech, ap_req, service })
+        Ok(Self { mech, ap_req, service, transcript })
     }
 
     /// The service that the ticket names: a claim.
@@ -110,6 +128,7 @@ impl<'t> Request<'t> {
         let bindings = checksum::compare(&client, &gss.bindings, extensions.asserts_channel_binding, policy)?;
         authenticator::check_target(&client, extensions.target.as_deref(), &policy.accept_principals)?;
         let subkey = authenticator::subkey(&client, claimed, &authenticator, policy)?;
+        let conversation = checksum::compare_transcript(&client, &gss, subkey.as_ref(), self.transcript)?;
         let initiator_key = subkey.unwrap_or_else(|| session_key.clone());
         let (flags, waiver) = checksum::grant(&client, gss.flags, initiator_key.etype(), policy)?;
         waivers.extend(waiver);
@@ -125,6 +144,7 @@ impl<'t> Request<'t> {
             flags,
             ticket_flags: part.flags,
             mutual: false,
+            by_iakerb: self.transcript.is_some(),
             bindings: bindings.state(),
             authtime: part.authtime,
             starttime: part.valid_from(),
@@ -139,7 +159,12 @@ impl<'t> Request<'t> {
             initiator_key,
             initiator_seq: authenticator.seq_number.unwrap_or(0),
             presented: Presented { tag: opened.tag, ctime: authenticator.ctime, client },
-            proofs: StatelessProofs { ticket: ticket.proof, authenticator: authenticator_opened, bindings },
+            proofs: StatelessProofs {
+                ticket: ticket.proof,
+                authenticator: authenticator_opened,
+                bindings,
+                conversation,
+            },
         })
     }
 }
@@ -178,6 +203,7 @@ struct StatelessProofs {
     ticket: TicketOpened,
     authenticator: AuthenticatorOpened,
     bindings: BindingsCompared,
+    conversation: ConversationCompared,
 }
 
 /// An AP-REQ that is genuine, and may still be a replay.

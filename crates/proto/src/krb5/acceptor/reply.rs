@@ -1,6 +1,8 @@
 //! What an acceptor answers: the AP-REP that proves it, or a KRB-ERROR.
 
-use super::{Authentic, AuthenticatorOpened, BindingsCompared, NotReplayed, TicketOpened};
+use super::{
+    Authentic, AuthenticatorOpened, BindingsCompared, ConversationCompared, NotReplayed, TicketOpened,
+};
 use crate::crypto::{Key, KeyUsage};
 use crate::der::Writer;
 use crate::gss::GssFlags;
@@ -29,6 +31,8 @@ pub struct Established {
     pub authenticator: AuthenticatorOpened,
     /// Channel bindings were compared, or policy says why not.
     pub bindings: BindingsCompared,
+    /// The client saw what was carried for it to its KDC.
+    pub conversation: ConversationCompared,
     /// The authenticator is no replay.
     pub fresh: NotReplayed,
 }
@@ -71,6 +75,7 @@ impl Authentic {
             ticket: proofs.ticket,
             authenticator: proofs.authenticator,
             bindings: proofs.bindings,
+            conversation: proofs.conversation,
             fresh,
         }
     }

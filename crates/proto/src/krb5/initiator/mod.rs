@@ -21,11 +21,12 @@ use super::msg::encrypted_data::EncryptedData;
 use super::msg::encryption_key::EncryptionKeyRef;
 use super::msg::krb_error::KrbError;
 use super::per_message::{Protection, Role};
+use super::transcript::Transcript;
 use crate::crypto::{Etype, Key, KeyUsage};
 use crate::der::Writer;
 use crate::error::code::krb;
 use crate::gss::authenticator_checksum::{self, CKSUMTYPE};
-use crate::gss::framing::{self, TokenId};
+use crate::gss::framing::{self, Mech, TokenId};
 use crate::gss::{BindingsHash, ChannelBindings, GssFlags};
 use crate::policy::InitiatorPolicy;
 use crate::secret::Secret;
@@ -52,12 +53,36 @@ pub fn begin(
     rng: &mut dyn CryptoRng,
     out: &mut Vec<u8>,
 ) -> Sent {
-    send(ticket, delegated, policy, now.shifted(clock_offset), false, rng, out)
+    let how = How { mech: Mech::Krb5, delegated, transcript: None };
+    send(ticket, how, policy, now.shifted(clock_offset), false, rng, out)
+}
+
+/// The same for a ticket that was got through the service itself: the AP-REQ proves the `transcript` of that.
+#[must_use]
+pub fn begin_by_iakerb(
+    ticket: ServiceTicket,
+    transcript: Transcript,
+    policy: &InitiatorPolicy,
+    clock_offset: i64,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+    out: &mut Vec<u8>,
+) -> Sent {
+    let how = How { mech: Mech::Iakerb, delegated: None, transcript: Some(transcript) };
+    send(ticket, how, policy, now.shifted(clock_offset), false, rng, out)
+}
+
+/// What goes along with the ticket.
+struct How {
+    /// Under which number the tokens are framed.
+    mech: Mech,
+    delegated: Option<Forwarded>,
+    transcript: Option<Transcript>,
 }
 
 fn send(
     ticket: ServiceTicket,
-    delegated: Option<Forwarded>,
+    how: How,
     policy: &InitiatorPolicy,
     ctime: Timestamp,
     retried: bool,
@@ -67,16 +92,8 @@ fn send(
     let subkey = Key::generate(ticket.session_key.etype(), rng);
     let seq = initial_sequence_number(rng);
     let offered = offered_etypes(policy, subkey.etype());
-    let sent = Sent {
-        ctime,
-        subkey,
-        seq,
-        offered,
-        bound: policy.channel_bindings.is_some(),
-        retried,
-        ticket,
-        delegated,
-    };
+    let sent =
+        Sent { ctime, subkey, seq, offered, bound: policy.channel_bindings.is_some(), retried, ticket, how };
     sent.write(policy, rng, out);
     sent
 }
@@ -90,7 +107,7 @@ fn offered_etypes(policy: &InitiatorPolicy, session: Etype) -> Vec<Etype> {
 /// An AP-REQ is on its way.
 pub struct Sent {
     ticket: ServiceTicket,
-    delegated: Option<Forwarded>,
+    how: How,
     ctime: Timestamp,
     subkey: Key,
     seq: u32,
@@ -121,8 +138,11 @@ impl Sent {
     fn write(&self, policy: &InitiatorPolicy, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) {
         let bindings = policy.channel_bindings.as_ref().map_or(BindingsHash::NONE, ChannelBindings::hash);
         let session_key = &self.ticket.session_key;
-        let delegated = self.delegated.as_ref().map(|ticket| ticket.krb_cred(session_key, self.ctime, rng));
-        let gss = authenticator_checksum::encode(bindings, self.flags(), delegated.as_deref());
+        let delegated =
+            self.how.delegated.as_ref().map(|ticket| ticket.krb_cred(session_key, self.ctime, rng));
+        let finished = self.how.transcript.as_ref().map(|transcript| transcript.prove(&self.subkey));
+        let gss =
+            authenticator_checksum::encode(bindings, self.flags(), delegated.as_deref(), finished.as_deref());
         let extensions = self.extensions();
         let authenticator = NewAuthenticator {
             client: &self.ticket.client,
@@ -138,7 +158,7 @@ impl Sent {
         let mut cipher = Vec::new();
         session_key.cipher(KeyUsage::AP_REQ_AUTHENTICATOR).seal(rng, plaintext.expose(), &mut cipher);
         let enc_part = EncryptedData { etype: session_key.etype().wire(), kvno: None, cipher: &cipher };
-        framing::wrap(TokenId::ApReq, out, |body| {
+        framing::wrap_as(self.how.mech, TokenId::ApReq, out, |body| {
             ApReq::write(body, ApOptions::MUTUAL_REQUIRED, &self.ticket.encoded, &enc_part);
         });
     }
@@ -160,7 +180,7 @@ impl Sent {
     }
 
     fn flags(&self) -> GssFlags {
-        if self.delegated.is_some() { GssFlags(FLAGS.0 | GssFlags::DELEG.0) } else { FLAGS }
+        if self.how.delegated.is_some() { GssFlags(FLAGS.0 | GssFlags::DELEG.0) } else { FLAGS }
     }
 
     /// The service that must prove itself.
@@ -212,7 +232,7 @@ impl Sent {
             let until = self.ticket.endtime;
             return Err(InitiateError::Skew { theirs, ours: now, retried: self.retried, until });
         }
-        Ok(send(self.ticket, self.delegated, policy, theirs, true, rng, out))
+        Ok(send(self.ticket, self.how, policy, theirs, true, rng, out))
     }
 
     fn proved(self, body: &[u8], policy: &InitiatorPolicy) -> Result<Established, InitiateError> {
@@ -232,6 +252,7 @@ impl Sent {
             flags,
             ticket_flags: ticket.flags,
             mutual: true,
+            by_iakerb: self.how.mech == Mech::Iakerb,
             bindings: if self.bound { BindingsState::Sent } else { BindingsState::NotCompared },
             authtime: ticket.authtime,
             starttime: ticket.starttime,

@@ -122,15 +122,13 @@ impl Wanted {
         )
     }
 
-    /// The service's ticket as it is kept: under the name that was asked for, so that it is found again.
+    /// The service's ticket as it is kept: under the name that was asked for, so that it is found again although the KDC of
+    /// that realm sent us on to another's.
     fn named(&self, credential: Credential) -> Credential {
-        if credential.server.components == self.service.components {
+        if self.service.realm.is_empty() {
             return credential;
         }
-        Credential {
-            server: Principal { realm: credential.server.realm, ..self.service.clone() },
-            ..credential
-        }
+        Credential { server: self.service.clone(), ..credential }
     }
 
     fn granted(
@@ -185,7 +183,7 @@ impl Exchange for Acquire {
 }
 
 fn is_of(cache: &Ccache, login: &Login) -> bool {
-    cache.default_principal == *login.client()
+    [login.client(), login.canonical()].contains(&&cache.default_principal)
 }
 
 /// A ticket of the service that is in the cache, and good.

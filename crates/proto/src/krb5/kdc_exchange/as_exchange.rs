@@ -1,6 +1,6 @@
 //! The AS exchange (RFC 4120 section 3.1): a ticket-granting ticket for a password or key.
 
-use super::armor::{Armor, strengthened};
+use super::armor::{Armor, Unwrapped, strengthened};
 use super::error::KdcError;
 use super::options::{Login, TicketOptions};
 use super::preauth::{Answer, KeyFinder, KeyHint, Proof, Prover, kdc_proved};
@@ -12,6 +12,7 @@ use crate::crypto::{Etype, Key, KeyUsage};
 use crate::der::{DerError, Reader, Writer};
 use crate::error::code::krb;
 use crate::krb5::msg::checksum::ChecksumRef;
+use crate::krb5::msg::fast::KrbFastResponse;
 use crate::krb5::msg::kdc_rep::{EncKdcRepPart, KdcRep};
 use crate::krb5::msg::kdc_req::{KdcOptions, KdcReqKind, NewKdcReqBody, write_kdc_req};
 use crate::krb5::msg::krb_error::KrbError;
@@ -54,6 +55,15 @@ struct Known {
     clock: i64,
     clock_told: bool,
     restarted: bool,
+    /// Whether SPAKE was offered: then nothing weaker is sent any more, whatever an error says that nothing vouches for.
+    spake: bool,
+}
+
+impl Known {
+    /// What is still known of a KDC when the exchange begins again.
+    fn anew(&self) -> Self {
+        Self { restarted: self.restarted, spake: self.spake, ..Self::default() }
+    }
 }
 
 /// The last request.
@@ -131,7 +141,7 @@ impl AsExchange {
                 self.restart_in_time(answered, now, rng)
             }
             krb::KDC_ERR_PREAUTH_EXPIRED if !self.known.restarted => {
-                let known = Known { restarted: true, clock: self.known.clock, ..Known::default() };
+                let known = Known { restarted: true, clock: self.known.clock, ..self.known.anew() };
                 Ok(Self::in_realm(self.login, self.options, self.client, known, self.answers, now, rng))
             }
             krb::KDC_ERR_PREAUTH_FAILED if matches!(self.proof, Proof::SpakeOffered { .. }) => {
@@ -148,10 +158,16 @@ impl AsExchange {
         let Some(armor) = &self.armor else { return Ok(Answered::new(&error, None)) };
         let methods = MethodData::parse_bytes(error.e_data.unwrap_or_default()).unwrap_or_default();
         if methods.find(pa_type::PA_FX_FAST).is_none() {
-            return Err(self.refused(Answered::new(&error, None)));
+            // Other errors end the exchange whoever says so; this one would have it go on without armor.
+            return Err(match error.error_code {
+                krb::KDC_ERR_PREAUTH_REQUIRED => {
+                    armor.unarmored("without armor, which demands proof outside of it".to_owned())
+                }
+                _ => self.refused(Answered::new(&error, None)),
+            });
         }
         let unwrapped = armor.unwrap(methods)?;
-        let response = armor.response(&unwrapped)?;
+        let response = self.armored_response(armor, &unwrapped)?;
         let inner = response
             .padata
             .find(pa_type::PA_FX_ERROR)
@@ -184,6 +200,8 @@ impl AsExchange {
             self.known.key = Some(hint);
         }
         self.known.cookie = answered.hint(pa_type::PA_FX_COOKIE).map(<[u8]>::to_vec);
+        self.known.spake |=
+            answered.hint(pa_type::PA_SPAKE).is_some() && !self.options.spake_groups.is_empty();
         if answered.stime.abs_diff(now) > self.options.clock_skew {
             self.known.clock = answered.stime.micros_since(now);
         }
@@ -228,6 +246,7 @@ impl AsExchange {
             options: &self.options,
             armor: self.armor.as_ref(),
             realm: &self.client.realm,
+            spake_offered: self.known.spake,
             body: &draft.body,
             time,
         };
@@ -249,7 +268,7 @@ impl AsExchange {
             return Err(self.refused(answered));
         }
         let clock = answered.stime.micros_since(now);
-        let known = Known { clock, clock_told: true, ..Known::default() };
+        let known = Known { clock, clock_told: true, ..self.known.anew() };
         Ok(Self::in_realm(self.login, self.options, self.client, known, self.answers, now, rng))
     }
 
@@ -259,7 +278,8 @@ impl AsExchange {
         match &answered.crealm {
             Some(realm) if asked && !realm.is_empty() && *realm != self.client.realm => {
                 let client = Principal { realm: realm.clone(), ..self.client };
-                Ok(Self::in_realm(self.login, self.options, client, Known::default(), self.answers, now, rng))
+                let known = self.known.anew();
+                Ok(Self::in_realm(self.login, self.options, client, known, self.answers, now, rng))
             }
             _ => Err(self.refused(answered)),
         }
@@ -319,11 +339,7 @@ impl AsExchange {
             return Ok((key, rep.cname.to_principal(rep.crealm)));
         };
         let unwrapped = armor.unwrap(rep.padata)?;
-        let response = armor.response(&unwrapped)?;
-        if response.nonce != self.sent.nonce {
-            let (found, asked) = (response.nonce.to_string(), self.sent.nonce.to_string());
-            return Err(self.asked().modified("in its armor nonce", found, asked));
-        }
+        let response = self.armored_response(armor, &unwrapped)?;
         let client = armor.finished(response.finished.as_ref(), rep.encoded_ticket)?;
         if let Proof::Challenge(long_term) = &self.proof
             && !kdc_proved(armor, long_term, response.padata)
@@ -340,6 +356,21 @@ impl AsExchange {
         let strengthen = Key::new(etype, strengthen.bytes)
             .map_err(|_| armor.unarmored("with a strengthen key of a wrong length".to_owned()))?;
         Ok((strengthened(&strengthen, &self.proven_key(response.padata, None)?), client))
+    }
+
+    /// What was in the armor, if it answers the last request: errors too, since the armor is the same for all requests of an
+    /// exchange (RFC 6113 section 5.4.2).
+    fn armored_response<'a>(
+        &self,
+        armor: &Armor,
+        unwrapped: &'a Unwrapped,
+    ) -> Result<KrbFastResponse<'a>, KdcError> {
+        let response = armor.response(unwrapped)?;
+        if response.nonce == self.sent.nonce {
+            return Ok(response);
+        }
+        let (found, asked) = (response.nonce.to_string(), self.sent.nonce.to_string());
+        Err(self.asked().modified("in its armor nonce", found, asked))
     }
 
     /// The key that pre-authentication leads to, before FAST adds to it: the long-term key, or SPAKE's. It is of the reply's

@@ -14,10 +14,12 @@ use std::sync::Arc;
 pub struct Forward {
     request: TgsRequest,
     options: Arc<TicketOptions>,
+    clock: i64,
 }
 
 impl Forward {
-    /// Asks for a forwarded ticket-granting ticket; `tgt` must be forwardable.
+    /// Asks for a forwarded ticket-granting ticket; `tgt` must be forwardable. `clock` is the KDC's clock less ours, in
+    /// microseconds.
     #[must_use]
     pub fn begin(
         tgt: &ServiceTicket,
@@ -28,7 +30,7 @@ impl Forward {
     ) -> Self {
         let kdc_options = KdcOptions::FORWARDED.with(KdcOptions::FORWARDABLE);
         let wish = Wish { service: tgt.service.clone(), kdc_options, till: tgt.endtime, rtime: None };
-        Self { request: TgsRequest::new(tgt, wish, &options, now.shifted(clock), rng), options }
+        Self { request: TgsRequest::new(tgt, wish, &options, now.shifted(clock), rng), options, clock }
     }
 }
 
@@ -50,7 +52,7 @@ impl Exchange for Forward {
         };
         let not_usable = |fault: InitiateError| KdcError::Unusable { fault: Box::new(fault) };
         self.options
-            .usable(&credential, now)
+            .usable(&credential, now.shifted(self.clock))
             .map(|ticket| Step::Done(Forwarded::new(ticket)))
             .map_err(not_usable)
     }

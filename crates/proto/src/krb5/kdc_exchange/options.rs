@@ -152,6 +152,8 @@ impl TicketOptions {
 #[derive(Clone)]
 pub struct Login {
     client: Principal,
+    /// What the KDC calls it, where that is known to be another name.
+    known_as: Option<Principal>,
     secret: LongTerm,
     armor: Option<ServiceTicket>,
 }
@@ -196,11 +198,24 @@ impl Login {
         Self::new(client, LongTerm::Keys(keys))
     }
 
+    /// A client with a password that does not know its realm yet: only [`Login::in_realm`] makes a login of it.
+    #[must_use]
+    pub fn without_realm(client: Principal, password: Secret) -> Self {
+        Self { client, known_as: None, secret: LongTerm::Password(password), armor: None }
+    }
+
+    /// The same client in another realm.
+    #[must_use]
+    pub fn in_realm(self, realm: &str) -> Self {
+        let client = Principal { realm: realm.as_bytes().to_vec(), ..self.client };
+        Self { client, ..self }
+    }
+
     fn new(client: Principal, secret: LongTerm) -> Result<Self, KdcError> {
         if client.realm.is_empty() {
             return Err(KdcError::NoRealm { client });
         }
-        Ok(Self { client, secret, armor: None })
+        Ok(Self { client, known_as: None, secret, armor: None })
     }
 
     /// The same, with a ticket-granting ticket that makes FAST's armor (RFC 6113 section 5.4.1). It must be of a KDC of the
@@ -214,6 +229,19 @@ impl Login {
     #[must_use]
     pub fn client(&self) -> &Principal {
         &self.client
+    }
+
+    /// The same, whom the KDC calls `name`, as an earlier login showed (RFC 6806 section 6): a cache of that principal is this
+    /// client's too.
+    #[must_use]
+    pub fn known_as(self, name: Principal) -> Self {
+        Self { known_as: Some(name), ..self }
+    }
+
+    /// The client by the KDC's name for it, as far as that is known.
+    #[must_use]
+    pub fn canonical(&self) -> &Principal {
+        self.known_as.as_ref().unwrap_or(&self.client)
     }
 
     pub(super) fn armor(&self) -> Option<&ServiceTicket> {

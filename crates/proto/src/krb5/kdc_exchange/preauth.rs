@@ -128,6 +128,8 @@ pub(super) struct Prover<'a> {
     pub(super) options: &'a TicketOptions,
     pub(super) armor: Option<&'a Armor>,
     pub(super) realm: &'a [u8],
+    /// Whether SPAKE was offered, now or before.
+    pub(super) spake_offered: bool,
     pub(super) body: &'a [u8],
     /// The KDC's time, as far as it is known.
     pub(super) time: Timestamp,
@@ -151,7 +153,7 @@ impl Prover<'_> {
             Some(armor) if offered(pa_type::PA_ENCRYPTED_CHALLENGE).is_some() => {
                 Ok(self.challenge(initial, armor, rng))
             }
-            None if offered(pa_type::PA_ENC_TIMESTAMP).is_some() && self.options.encrypted_timestamp => {
+            None if offered(pa_type::PA_ENC_TIMESTAMP).is_some() && self.may_send_timestamp() => {
                 Ok(self.timestamp(initial, rng))
             }
             _ => Err(KdcError::Preauth {
@@ -162,8 +164,15 @@ impl Prover<'_> {
         }
     }
 
+    fn may_send_timestamp(&self) -> bool {
+        self.options.encrypted_timestamp && !self.spake_offered
+    }
+
     fn spoken(&self) -> &'static str {
         match (self.armor, self.options.encrypted_timestamp) {
+            (None, true) if self.spake_offered => {
+                "SPAKE (151) alone: the KDC offered it, and nobody vouches that it is offered no more"
+            }
             (Some(_), _) => "SPAKE (151) and, in FAST's armor, encrypted challenge (138)",
             (None, true) => "SPAKE (151) and encrypted timestamp (2), and no armor for FAST",
             (None, false) => {

@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// Most realms that a request may be sent on to.
 const MAX_REALMS: usize = 10;
 
+/// Most answers of KDCs in one exchange: names of realms with many dots would make the way through them as long.
+const MAX_ANSWERS: u8 = 64;
+
 /// Tickets that a KDC gave.
 pub struct TgsGranted {
     /// The service's ticket.
@@ -61,6 +64,7 @@ struct Walk {
     clock: i64,
     got: Vec<Credential>,
     refusal: Option<KdcError>,
+    answers: u8,
 }
 
 impl TgsExchange {
@@ -98,6 +102,7 @@ impl TgsExchange {
             clock,
             got: Vec::new(),
             refusal: None,
+            answers: 0,
         };
         Ok(walk.go_to(goal, now, rng))
     }
@@ -113,12 +118,18 @@ impl TgsExchange {
         let referred = granting_realm(&credential.server).map(<[u8]>::to_vec);
         let wanted = granting_realm(request.service()).map(<[u8]>::to_vec);
         match (leg, referred) {
-            (Leg::Service, None) => Ok(Step::Done(walk.done(credential))),
-            (Leg::Service, referred) if referred == wanted => Ok(Step::Done(walk.done(credential))),
-            (Leg::Service, Some(realm)) => {
+            (Leg::Service, None) if credential.server.components == request.service().components => {
+                Ok(Step::Done(walk.done(credential)))
+            }
+            (Leg::Service, Some(realm)) if Some(&realm) == wanted.as_ref() => {
+                Ok(Step::Done(walk.done(credential)))
+            }
+            (Leg::Service, Some(realm)) if realm != walk.here() => {
                 walk.enter(&realm, credential, now)?;
                 Ok(Step::NeedKdc(walk.ask_service(now, rng)))
             }
+            // A ticket of another service, or of this realm's own KDC: no other name than the one that was asked for is taken.
+            (Leg::Service, _) => Ok(Step::NeedKdc(walk.ask_service_by_its_name(now, rng))),
             (Leg::Realm { goal, .. }, Some(realm)) => {
                 walk.enter(&realm, credential, now)?;
                 if realm == goal {
@@ -230,6 +241,17 @@ impl Walk {
 
     fn ask_service(self, now: Timestamp, rng: &mut dyn CryptoRng) -> TgsExchange {
         let wish = self.wish(self.service.clone(), now);
+        self.ask_for(wish, now, rng)
+    }
+
+    /// Asks for the service without letting the KDC refer or rename: the answer is a ticket under that name, or none.
+    fn ask_service_by_its_name(self, now: Timestamp, rng: &mut dyn CryptoRng) -> TgsExchange {
+        let wish = self.wish(self.service.clone(), now);
+        let kdc_options = wish.kdc_options.without(KdcOptions::CANONICALIZE);
+        self.ask_for(Wish { kdc_options, ..wish }, now, rng)
+    }
+
+    fn ask_for(self, wish: Wish, now: Timestamp, rng: &mut dyn CryptoRng) -> TgsExchange {
         let request = TgsRequest::new(&self.tgt, wish, &self.options, now.shifted(self.clock), rng);
         TgsExchange { walk: self, leg: Leg::Service, request }
     }
@@ -276,7 +298,16 @@ impl Exchange for TgsExchange {
         self.request.is_answer(reply)
     }
 
-    fn reply(self, reply: &[u8], now: Timestamp, rng: &mut dyn CryptoRng) -> Result<Step<Self>, KdcError> {
+    fn reply(
+        mut self,
+        reply: &[u8],
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Step<Self>, KdcError> {
+        self.walk.answers = self.walk.answers.saturating_add(1);
+        if self.walk.answers > MAX_ANSWERS {
+            return Err(KdcError::TooLong { count: self.walk.answers, realm: self.walk.here() });
+        }
         match self.request.reply(reply)? {
             Ok(credential) => self.granted(credential, now, rng),
             Err(answered) => self.refused(answered, now, rng),

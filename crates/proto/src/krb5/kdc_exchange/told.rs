@@ -131,6 +131,11 @@ impl Told {
             krb::KDC_ERR_NEVER_VALID => {
                 "ask for a ticket that does not end before it begins, and compare the clocks".into()
             }
+            krb::KDC_ERR_BADOPTION => {
+                "the ticket-granting ticket may not be forwarded or renewed, unless the KDC's policy is the reason: log in \
+                 again with --forwardable or --renewable"
+                    .into()
+            }
             krb::KDC_ERR_SVC_UNAVAILABLE => {
                 "the KDC cannot reach what it needs: try again, or ask its administrator".into()
             }

@@ -96,6 +96,12 @@ impl KdcOptions {
     pub const fn with(self, options: Self) -> Self {
         Self(self.0 | options.0)
     }
+
+    /// These but `options`.
+    #[must_use]
+    pub const fn without(self, options: Self) -> Self {
+        Self(self.0 & !options.0)
+    }
 }
 
 /// The body of a request to send. What is not here (from, addresses, enc-authorization-data) is not written.
