@@ -21,7 +21,6 @@ use countersign_proto::krb5::msg::kdc_rep::KdcRep;
 use countersign_proto::krb5::msg::kdc_req::{KdcOptions, KdcReqKind, write_kdc_req};
 use countersign_proto::krb5::msg::krb_error::KrbError;
 use countersign_proto::krb5::msg::pa_data::{MethodData, PaData};
-use countersign_proto::krb5::msg::principal::Principal;
 use countersign_proto::krb5::msg::ticket::TicketFlags;
 use countersign_proto::time::Timestamp;
 use countersign_realm::{Outcome, Reason};

@@ -478,7 +478,7 @@ codes! {
         "give the principals AES keys, or name the etype in permitted_enctypes knowing its weakness";
     6014 PREAUTH_UNSUPPORTED Mismatch None,
         "The KDC demands a pre-authentication that is not spoken here, or not permitted.",
-        "SPAKE, encrypted timestamp and, with FAST, encrypted challenge are spoken: allow one of them at the KDC, or give FAST a ticket for its armor";
+        "SPAKE, encrypted timestamp and, with FAST, encrypted challenge are spoken: allow one of them at the KDC, or give FAST a ticket for its armor; a login through the service takes an encrypted timestamp only with --allow-encrypted-timestamp";
     6015 FAST_STRIPPED PeerMisbehaved None,
         "An answer to an armored request came without armor.",
         "the KDC does not speak FAST, or somebody forges its answers: do not trust it";

@@ -6,7 +6,7 @@ use crate::der::Writer;
 use crate::gss::framing::Framed;
 use crate::krb5::msg::kdc_req::KdcReq;
 use crate::krb5::msg::krb_error::NewKrbError;
-use crate::krb5::msg::principal::Principal;
+use crate::krb5::msg::principal::{Principal, name_type};
 use crate::krb5::transcript::Transcript;
 use crate::policy::IakerbPolicy;
 use crate::time::Timestamp;
@@ -95,7 +95,10 @@ pub(crate) fn realm_asked_for(token: &[u8]) -> String {
 /// Appends the word for a message that cannot be carried: the KDC was not found, or did not respond.
 pub fn write_failure(realm: &str, error_code: i32, now: Timestamp, out: &mut Vec<u8>) {
     // Who the service is, is proved at the end alone.
-    let nobody = Principal::new("WELLKNOWN:ANONYMOUS", &["WELLKNOWN", "ANONYMOUS"]);
+    let nobody = Principal {
+        name_type: name_type::KRB_NT_WELLKNOWN,
+        ..Principal::new("WELLKNOWN:ANONYMOUS", &["WELLKNOWN", "ANONYMOUS"])
+    };
     let mut message = Vec::new();
     let error = NewKrbError { stime: now, error_code, client: None, service: &nobody, e_data: None };
     error.write(&mut Writer::new(&mut message));

@@ -1,6 +1,7 @@
 //! Wrong passwords, counted in memory.
 
-use super::{FAILURES, StoreError, failed};
+use super::StoreError;
+use super::tables::{ACCOUNTS, FAILURES, failed};
 use crate::accounts::Failures;
 use countersign_proto::time::Timestamp;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
@@ -75,7 +76,7 @@ impl FailureCounts {
 impl Unsaved {
     pub(super) fn write(&self, changes: &WriteTransaction) -> Result<(), StoreError> {
         let mut table = changes.open_table(FAILURES).map_err(failed)?;
-        let accounts = changes.open_table(super::ACCOUNTS).map_err(failed)?;
+        let accounts = changes.open_table(ACCOUNTS).map_err(failed)?;
         for (key, failures) in &self.0 {
             // The account may have been removed since.
             let exists = accounts.get(key.as_slice()).map_err(failed)?.is_some();

@@ -16,6 +16,8 @@ pub mod name_type {
     pub const KRB_NT_SRV_HST: i32 = 3;
     /// A user by a name that has the form of a mail address, in one component (RFC 6806 section 5).
     pub const KRB_NT_ENTERPRISE: i32 = 10;
+    /// A name that means the same in every realm (RFC 6111).
+    pub const KRB_NT_WELLKNOWN: i32 = 11;
 }
 
 /// A whole principal: a realm and every component, as the bytes that they are.
