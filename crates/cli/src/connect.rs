@@ -93,7 +93,10 @@ impl Wanted {
             (Ok(initiator), _, Some(password)) => initiator.with_ntlm(password),
             (Err(refusal), Some(login), _) if is_without_kdc(&refusal) => {
                 if !arguments.iakerb {
-                    report::line(&format!("no KDC to ask ({}): logging in through the service", refusal.code()));
+                    report::line(&format!(
+                        "no KDC to ask ({}): logging in through the service",
+                        refusal.code()
+                    ));
                 }
                 let encrypted_timestamp = arguments.allow_encrypted_timestamp;
                 let options = Arc::new(TicketOptions { encrypted_timestamp, ..source.options });

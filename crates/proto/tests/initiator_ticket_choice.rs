@@ -5,7 +5,9 @@ use countersign_proto::ccache::Ccache;
 use countersign_proto::context::Initiator;
 use countersign_proto::crypto::Etype;
 use countersign_proto::error::{Refusal, code};
+use countersign_proto::krb5::initiator::ServiceTicket;
 use countersign_proto::krb5::msg::principal::Principal;
+use countersign_proto::policy::DEFAULT_CLOCK_SKEW;
 use countersign_proto::secret::Secret;
 use countersign_proto::time::Timestamp;
 use countersign_testkit::TestRng;
@@ -161,4 +163,23 @@ fn an_offset_learnt_from_the_kdc_moves_the_clock_for_ticket_and_authenticator() 
     Service::new(&mint, Default::default()).offer(&out).accepted();
     ccache.kdc_offset = None;
     assert!(Initiator::from_ccache(&ccache, &mint.service, policy(), ours).is_err());
+}
+
+#[test]
+fn a_ticket_with_a_session_key_that_policy_does_not_permit_is_not_presented_wherever_it_comes_from() {
+    let mint = Mint::of_etype(Etype::ArcfourHmac);
+    let ticket = ServiceTicket::from_credential(
+        &mint.credential(&mint.ticket()),
+        &[Etype::ArcfourHmac],
+        DEFAULT_CLOCK_SKEW,
+        NOW,
+    );
+    let begin = |policy| {
+        let initiator = Initiator::with_ticket(ticket.clone().unwrap(), 0, policy);
+        initiator.begin(NOW, &mut TestRng::new(1), &mut Vec::new()).map(drop)
+    };
+    let refusal = begin(initiator_policy(|_| {})).unwrap_err();
+    assert_eq!(refusal.code(), code::CACHED_TICKET_ETYPE);
+    assert!(refusal.saw().contains("arcfour-hmac"), "{refusal}");
+    begin(initiator_policy(|policy| policy.permitted_enctypes.push(Etype::ArcfourHmac))).unwrap();
 }

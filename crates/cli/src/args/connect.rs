@@ -44,8 +44,8 @@ pub(crate) struct ConnectArguments {
     /// 64 KiB, and what comes is written to standard output as it is
     #[arg(long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
-    /// Etypes that are permitted, the preferred one first, with commas between. arcfour-hmac is weak, and off unless
-    /// named here
+    /// Etypes that are permitted, the preferred one first, with commas between; those of krb5.conf where none are named.
+    /// arcfour-hmac is weak, and off unless named here or allowed there (allow_rc4, allow_weak_crypto)
     #[arg(long, value_name = "ETYPES", value_delimiter = ',')]
     pub(crate) permitted_enctypes: Vec<String>,
     /// How long the whole handshake may take, in seconds

@@ -71,7 +71,8 @@ impl ServedRealm {
     /// Does a request of administration. It blocks: a password takes about a tenth of a second, a change as long as the disk.
     ///
     /// # Errors
-    /// What the request is refused with; nothing has changed then.
+    /// What the request is refused with; nothing has changed then. Or, after a change that stands, that the services of this
+    /// process could not be given their new keys.
     pub fn administer(&self, request: &Request) -> Result<Response, Refusal> {
         let response = admin::apply(&self.store, request, ambient::now(), &mut ambient::rng())?;
         if matches!(request, Request::Policy { changes } if *changes != PolicyChanges::default()) {

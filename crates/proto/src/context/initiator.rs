@@ -171,10 +171,7 @@ impl Initiator {
     ) -> Result<(Mech, Vec<MechChoice>), Refusal> {
         let by_ntlm = self.ntlm.as_ref().map(|_| MechChoice::Ntlm);
         let kerberos = self.kerberos.as_ref().map(|credential| {
-            credential
-                .ticket
-                .check_times(&self.policy, now.shifted(credential.clock_offset))
-                .map(|()| credential)
+            credential.ticket.check(&self.policy, now.shifted(credential.clock_offset)).map(|()| credential)
         });
         match (kerberos, by_ntlm) {
             (Some(Ok(KerberosCredential { ticket, clock_offset, delegated })), _) => {

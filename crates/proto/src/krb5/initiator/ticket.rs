@@ -105,11 +105,16 @@ fn service_of(credential: &Credential) -> Principal {
 }
 
 impl ServiceTicket {
-    /// Whether it is good now.
+    /// Whether it is good now, and `policy` permits the etype of its session key.
     ///
     /// # Errors
-    /// If it is not, or not yet.
-    pub fn check_times(&self, policy: &InitiatorPolicy, now: Timestamp) -> Result<(), InitiateError> {
+    /// If it is not, or not yet, or policy does not.
+    pub fn check(&self, policy: &InitiatorPolicy, now: Timestamp) -> Result<(), InitiateError> {
+        let etype = self.session_key.etype();
+        if !policy.permitted_enctypes.contains(&etype) {
+            let (service, permitted) = (self.service.clone(), policy.permitted_enctypes.clone());
+            return Err(InitiateError::SessionKeyEtype { service, etype: etype.wire(), permitted });
+        }
         check_times(&self.service, self.starttime, self.endtime, policy.clock_skew, now)
     }
 }
