@@ -166,16 +166,10 @@ fn asked_for_iakerb() -> Refusal {
     Refusal::new(code::KDC_NOT_CONFIGURED, "--iakerb", "no KDC to ask")
 }
 
-/// Whether there is no KDC to be asked, as against one that refuses.
+/// Whether no KDC is known, as against one that is out of reach: whoever could keep us from ours would otherwise have us hand
+/// the login to a service that is not proved yet.
 fn is_without_kdc(refusal: &Refusal) -> bool {
-    [
-        code::CLIENT_REALM_ABSENT,
-        code::KDC_NOT_CONFIGURED,
-        code::KDC_LOOKUP_FAILED,
-        code::KDC_UNREACHABLE,
-        code::KDC_NO_ANSWER,
-    ]
-    .contains(&refusal.code())
+    [code::CLIENT_REALM_ABSENT, code::KDC_NOT_CONFIGURED, code::KDC_LOOKUP_FAILED].contains(&refusal.code())
 }
 
 /// Whether there is just no ticket to be had, as against something that is wrong.
@@ -188,6 +182,8 @@ fn is_without_ticket(refusal: &Refusal) -> bool {
         code::CREDENTIAL_ABSENT,
         code::KDC_CLIENT_UNKNOWN,
         code::KDC_SERVICE_UNKNOWN,
+        code::KDC_UNREACHABLE,
+        code::KDC_NO_ANSWER,
     ];
     is_without_kdc(refusal) || without.contains(&refusal.code())
 }
@@ -195,7 +191,9 @@ fn is_without_ticket(refusal: &Refusal) -> bool {
 /// Etypes of session keys: the flag's, else those of krb5.conf.
 fn permitted_enctypes(arguments: &ConnectArguments, conf: &Krb5Conf) -> Result<Vec<Etype>, Refusal> {
     if arguments.permitted_enctypes.is_empty() {
-        return Ok(conf.libdefaults.permitted_enctypes.clone());
+        // RC4 must be named for this connection: allow_weak_crypto in krb5.conf may be there for another program.
+        let strong = conf.libdefaults.permitted_enctypes.iter().copied().filter(|etype| !etype.is_weak());
+        return Ok(strong.collect());
     }
     sources::etypes_named(&arguments.permitted_enctypes, "--permitted-enctypes")
 }

@@ -13,7 +13,6 @@ mod support;
 use countersign_proto::krb5::kdc_exchange::{Exchange, Login, Step, TicketOptions};
 use countersign_proto::krb5::msg::krb_error::KrbError;
 use countersign_realm::{Outcome, RealmPolicy, Reason};
-use std::time::Duration;
 use support::wire::{error, etype_info2, shape};
 use support::{ALL, NOW, REALM, SERVICE, TestRealm, after, named, password};
 

@@ -30,7 +30,7 @@ pub(crate) struct ConnectArguments {
     /// the form DOMAIN\\NAME too (by NTLM alone), and its password
     #[arg(long, requires = "user", conflicts_with = "client_keytab")]
     pub(crate) allow_ntlm: bool,
-    /// Log in through the service even if a KDC could be asked (IAKERB); without this it is done where none can
+    /// Log in through the service even if a KDC is known (IAKERB); without this it is done where none is
     #[arg(long, requires = "user", conflicts_with_all = ["delegate", "armor_ccache"])]
     pub(crate) iakerb: bool,
     /// DANGEROUS: through the service, which is not yet known then, prove the password by an encrypted timestamp too, from which

@@ -165,7 +165,8 @@ impl Tickets {
         }
     }
 
-    /// [`Tickets::get`] for a thread that may wait.
+    /// [`Tickets::get`] for a thread that may wait. Not for a task: the one that asks for the same ticket may be waiting for this
+    /// thread.
     ///
     /// # Errors
     /// As [`Tickets::get`].

@@ -217,14 +217,14 @@ impl Handshake {
                 None => rejected(SpnegoError::BareNtlm.into(), None, None),
             };
         }
-        if self.service.policy().iakerb.is_some() && is_iakerb(token) {
+        let policy = self.service.policy();
+        if !policy.accept_raw_kerberos {
+            return rejected(raw_refused(token), None, None);
+        }
+        if policy.iakerb.is_some() && is_iakerb(token) {
             return self.iakerb_token(Envelope::Raw, Relay::default(), token, None, turn);
         }
-        if self.service.policy().accept_raw_kerberos {
-            self.kerberos_token(Envelope::Raw, token, None, turn)
-        } else {
-            rejected(raw_refused(token), None, None)
-        }
+        self.kerberos_token(Envelope::Raw, token, None, turn)
     }
 
     /// A first message of SPNEGO: choose, and give the chosen mechanism its token if that came along.

@@ -506,7 +506,7 @@ codes! {
         "name one in krb5.conf ([realms], kdc = HOST), or register _kerberos SRV records in the DNS; check the realm's spelling";
     6102 KDC_UNREACHABLE Environment None,
         "No KDC of the realm can be reached.",
-        "check that a KDC runs at these addresses, and that no firewall is between (port 88, UDP and TCP)";
+        "check that a KDC runs at these addresses, and that no firewall is between (port 88, UDP and TCP); where the service carries logins, connect --iakerb needs no KDC";
     6103 KDC_NO_ANSWER Environment None,
         "No KDC of the realm answers in time.",
         "check that a KDC runs at these addresses, and that no firewall is between (port 88, UDP and TCP)";

@@ -27,6 +27,11 @@ impl Forwarded {
         &self.0.client
     }
 
+    /// Whether its KRB-CRED has a length that the authenticator's checksum can say: 65,535 bytes.
+    pub(super) fn fits(&self) -> bool {
+        self.0.encoded.len().saturating_add(PART).saturating_add(ALL_ELSE) <= usize::from(u16::MAX)
+    }
+
     /// A KRB-CRED for the service that shares `session_key`. `at` is the KDC's time.
     pub(super) fn krb_cred(&self, session_key: &Key, at: Timestamp, rng: &mut dyn CryptoRng) -> Vec<u8> {
         let ticket = &self.0;
@@ -56,3 +61,6 @@ impl Forwarded {
 
 /// More than an EncKrbCredPart with one ticket takes: names of a KDC have 1,024 bytes at most, with up to 32 components.
 const PART: usize = 4_096;
+
+/// More than the encryption and the DER around both take.
+const ALL_ELSE: usize = 256;

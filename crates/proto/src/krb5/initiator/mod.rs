@@ -138,8 +138,7 @@ impl Sent {
     fn write(&self, policy: &InitiatorPolicy, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) {
         let bindings = policy.channel_bindings.as_ref().map_or(BindingsHash::NONE, ChannelBindings::hash);
         let session_key = &self.ticket.session_key;
-        let delegated =
-            self.how.delegated.as_ref().map(|ticket| ticket.krb_cred(session_key, self.ctime, rng));
+        let delegated = self.delegated().map(|ticket| ticket.krb_cred(session_key, self.ctime, rng));
         let finished = self.how.transcript.as_ref().map(|transcript| transcript.prove(&self.subkey));
         let gss =
             authenticator_checksum::encode(bindings, self.flags(), delegated.as_deref(), finished.as_deref());
@@ -179,8 +178,13 @@ impl Sent {
         (!elements.is_empty()).then(|| if_relevant(&elements))
     }
 
+    /// What is given to the service, if it fits where it belongs.
+    fn delegated(&self) -> Option<&Forwarded> {
+        self.how.delegated.as_ref().filter(|forwarded| forwarded.fits())
+    }
+
     fn flags(&self) -> GssFlags {
-        if self.how.delegated.is_some() { GssFlags(FLAGS.0 | GssFlags::DELEG.0) } else { FLAGS }
+        if self.delegated().is_some() { GssFlags(FLAGS.0 | GssFlags::DELEG.0) } else { FLAGS }
     }
 
     /// The service that must prove itself.
