@@ -43,7 +43,7 @@ pub struct Member {
 ///
 /// # Errors
 /// `CCACHE_UNREADABLE` if there is none, it cannot be read, or another user may have put it there for us to use (as
-/// [`files::ccache`](crate::files::ccache) says), `CCACHE_MALFORMED` if it is no cache.
+/// [`files::ccache`] says), `CCACHE_MALFORMED` if it is no cache.
 pub fn read(name: &CcacheName) -> Result<Ccache, Refusal> {
     match name {
         CcacheName::File(path) | CcacheName::DirMember(path) => files::ccache(path),

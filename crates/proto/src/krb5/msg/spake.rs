@@ -208,7 +208,7 @@ impl<'a> SpakeSecondFactor<'a> {
 pub struct SpakeResponse<'a> {
     /// The client's element S, in the group's encoding; not checked here.
     pub pubkey: &'a [u8],
-    /// [`SpakeSecondFactor`], under K'[1].
+    /// [`SpakeSecondFactor`], under `K'[1]`.
     pub factor: EncryptedData<'a>,
 }
 
