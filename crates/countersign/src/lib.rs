@@ -28,6 +28,7 @@ pub mod tokio;
 
 mod ambient;
 mod handshake;
+mod mutex;
 mod session;
 
 #[cfg(unix)]

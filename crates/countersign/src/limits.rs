@@ -1,11 +1,12 @@
 //! How many handshakes may be open at once, and who gives way (DESIGN section 5).
 
+use crate::mutex::lock;
 use countersign_proto::error::{Code, Explain, code};
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// How many handshakes may be open at once. A limit of 0 counts as 1.
@@ -306,11 +307,6 @@ fn source(address: IpAddr) -> IpAddr {
         IpAddr::V6(host) => Ipv6Addr::from_bits(host.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
     }
-}
-
-/// A thread that panicked cannot leave these half changed: what may panic is not run between two changes.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -27,13 +27,14 @@ mod reply;
 mod srv;
 mod tokio;
 
+use crate::mutex::lock;
 use countersign_proto::error::Refusal;
 use countersign_proto::krb5conf::{KdcAddress, Krb5Conf};
 use delivery::{Delivery, Plan};
 use dns::Dns;
 use locate::Places;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Most realms whose KDCs are remembered.
@@ -243,11 +244,6 @@ impl<'a> Parcel<'a> {
     const fn new(_conf: &'a Krb5Conf, _realm: &'a [u8], request: &'a [u8]) -> Self {
         Self { request }
     }
-}
-
-/// A mutex is never left half-way: nothing here panics while holding one.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The longest that is ever waited.

@@ -1,8 +1,9 @@
 //! One question on its way for all who ask it: the first one asks, the others wait for its answer.
 
+use crate::mutex::lock;
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// The questions that are on their way.
@@ -112,11 +113,6 @@ impl<V: Clone> Flight<V> {
             State::Abandoned => Some(None),
         }
     }
-}
-
-/// A mutex is never left half-way: nothing here panics while holding one.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

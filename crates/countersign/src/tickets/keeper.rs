@@ -1,10 +1,11 @@
 //! Where tickets are kept: a credential cache of this machine, or this process's memory.
 
 use crate::credentials::{self, CcacheName};
+use crate::mutex::lock;
 use countersign_proto::ccache::{Ccache, Credential};
 use countersign_proto::error::{Refusal, code};
 use countersign_proto::krb5::kdc_exchange::AsGranted;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// Keeps tickets.
 pub(super) enum Keeper {
@@ -80,9 +81,4 @@ impl Keeper {
             }
         }
     }
-}
-
-/// A mutex is never left half-way: nothing here panics while holding one.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,10 @@
 //! Whose request is next: so many at once, at most half of them of one address.
 
+use crate::mutex::lock;
 use ::tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Most requests of one address that wait or are answered now.
 const OF_ONE: usize = 64;
@@ -86,10 +87,6 @@ impl Drop for Place {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
