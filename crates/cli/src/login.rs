@@ -13,6 +13,7 @@ use countersign::proto::krb5::kdc_exchange::{KdcError, Login, TicketOptions, tic
 use countersign::proto::krb5::msg::principal::{Principal, name_type};
 use countersign::proto::krb5conf::Krb5Conf;
 use countersign::proto::secret::Secret;
+use countersign::proto::time::Timestamp;
 use countersign::tickets::{Tickets, TicketsConfig};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -78,7 +79,10 @@ pub(crate) fn login(
         }
     };
     match &arguments.armor_ccache {
-        Some(name) => Ok(login.clone().with_armor(armor(name, login.client(), options)?)),
+        Some(name) => {
+            let (ticket, clock_offset) = armor(name, login.client(), options)?;
+            Ok(login.with_armor(ticket, clock_offset))
+        }
         None => Ok(login),
     }
 }
@@ -90,12 +94,13 @@ fn password(arguments: &LoginArguments, client: &Principal) -> Result<Zeroizing<
     }
 }
 
-/// The ticket-granting ticket in a cache, for the realm of the client that it is to armor.
-fn armor(name: &str, client: &Principal, options: &TicketOptions) -> Result<ServiceTicket, Refusal> {
+/// The ticket-granting ticket in a cache, for the realm of the client that it is to armor, and the KDC's clock less ours.
+fn armor(name: &str, client: &Principal, options: &TicketOptions) -> Result<(ServiceTicket, i64), Refusal> {
     let cache = credentials::read(&CcacheName::parse(name)?)?;
-    let now = countersign::proto::time::Timestamp::from_system(SystemTime::now());
+    let clock_offset = cache.kdc_offset.unwrap_or(0);
+    let now = Timestamp::from_system(SystemTime::now()).shifted(clock_offset);
     let service = ticket_granting_service(&client.realm, &client.realm);
-    Ok(options.select(&cache, &service, now.shifted(cache.kdc_offset.unwrap_or(0)))?)
+    Ok((options.select(&cache, &service, now)?, clock_offset))
 }
 
 /// Tickets out of these.

@@ -150,7 +150,17 @@ fn a_clock_that_is_off_by_an_hour_is_learnt_and_kept_in_the_cache() {
         realm.add_service("later/a.example.test", &[Etype::Aes256Sha1]);
         client.kvno("later/a.example.test", &ccache).expect_success();
         run_again(&client, &ccache, &realm);
+        // So does armor made of a ticket in it.
+        realm.require_auth(KRBTGT, "encrypted-challenge");
+        client.login(ALICE, PASSWORD, &["--armor-ccache", ccache_kept(&ccache).to_str().unwrap()]).got();
     }
+}
+
+/// A copy that a login into the same name does not replace.
+fn ccache_kept(ccache: &std::path::Path) -> std::path::PathBuf {
+    let kept = ccache.with_extension("kept");
+    std::fs::copy(ccache, &kept).unwrap();
+    kept
 }
 
 /// The program takes the difference from the cache too.

@@ -58,7 +58,7 @@ fn every_etype_gets_a_ticket_by_every_way_to_prove_oneself() {
     let realm = TestRealm::lenient();
     let armor = realm.armor();
     let alice = || password("alice", PASSWORD);
-    let armored = || alice().with_armor(armor.clone());
+    let armored = || alice().with_armor(armor.clone(), 0);
     for etype in ALL {
         let ways = [
             (alice(), spake(SpakeGroup::Edwards25519), Preauth::Spake, false),
@@ -118,14 +118,14 @@ fn a_wrong_password_is_refused_in_every_way() {
     for (login, options) in [
         (wrong(), spake(SpakeGroup::Edwards25519)),
         (wrong(), spake(SpakeGroup::P256)),
-        (wrong().with_armor(TestRealm::new().armor()), spake(SpakeGroup::P256)),
+        (wrong().with_armor(TestRealm::new().armor(), 0), spake(SpakeGroup::P256)),
     ] {
         let result = TestRealm::new().login(login, options);
         assert_eq!(refused(result), (krb::KDC_ERR_PREAUTH_FAILED, Reason::WrongPassword));
     }
     let realm = realm_without_spake();
     let armor = realm_without_spake_armor(&realm);
-    for login in [wrong(), wrong().with_armor(armor)] {
+    for login in [wrong(), wrong().with_armor(armor, 0)] {
         assert_eq!(refused(realm.login(login, without_spake())), (24, Reason::WrongPassword));
     }
 }

@@ -154,7 +154,7 @@ fn a_challenge_after_a_challenge_and_nonsense_are_refused() {
 
 /// The first request of an armored login, with another PA-FX-FAST of the same armor.
 fn altered_armor(realm: &TestRealm, change: impl Fn(&mut KrbFastArmoredReq<'_>)) -> Vec<u8> {
-    let login = password("alice", PASSWORD).with_armor(realm.armor());
+    let login = password("alice", PASSWORD).with_armor(realm.armor(), 0);
     let exchange = realm.begin(login, TicketOptions::default(), NOW);
     with_padata(exchange.request().message, |padata| {
         let element = padata.iter_mut().find(|element| element.0 == 136).unwrap();
@@ -183,7 +183,7 @@ fn armor_that_is_not_whole_is_refused() {
         refused(&|request| request.armor.as_mut().unwrap().armor_value = b"nonsense"),
         (krb::KRB_ERR_GENERIC, Outcome::Refused(Reason::Malformed))
     );
-    let login = password("alice", PASSWORD).with_armor(realm.armor());
+    let login = password("alice", PASSWORD).with_armor(realm.armor(), 0);
     let request = realm.begin(login, TicketOptions::default(), NOW).request().message.to_vec();
     assert_eq!(outcome(&realm, &request, after(301)), (krb::KRB_AP_ERR_SKEW, Outcome::Refused(Reason::Skew)));
     let other = realm.begin(password("carol", "x"), TicketOptions::default(), NOW);
@@ -199,7 +199,7 @@ fn armor_of_a_ticket_that_is_not_for_the_kdc_or_has_no_subkey_is_refused() {
     let tgt = realm.tgt(TicketOptions::default());
     let (service, _) = realm.service(&tgt, SERVICE);
     let with_armor = |armor: ServiceTicket| {
-        let login = password("alice", PASSWORD).with_armor(armor);
+        let login = password("alice", PASSWORD).with_armor(armor, 0);
         realm.begin(login, TicketOptions::default(), NOW).request().message.to_vec()
     };
     let of_service = with_armor(usable(&service.unwrap()));
@@ -244,7 +244,7 @@ fn ap_req_without_subkey(tgt: &Credential) -> Vec<u8> {
 #[test]
 fn what_stands_outside_of_armor_does_not_count() {
     let realm = TestRealm::new();
-    let armored = password("alice", PASSWORD).with_armor(realm.armor());
+    let armored = password("alice", PASSWORD).with_armor(realm.armor(), 0);
     let first = realm.begin(armored, TicketOptions::default(), NOW);
     let second = go_on(&realm, first, NOW);
     let spake = with_cookie(second.request().message, Some(b"countersign"));
@@ -275,7 +275,7 @@ fn inside(request: &[u8], armor: &ServiceTicket) -> Vec<support::wire::Element> 
 fn a_cookie_of_an_armored_login_is_of_no_use_without() {
     let realm = TestRealm::new();
     let armor = realm.armor();
-    let armored = response(&realm, password("alice", PASSWORD).with_armor(armor.clone()));
+    let armored = response(&realm, password("alice", PASSWORD).with_armor(armor.clone(), 0));
     let inner = inside(&armored, &armor);
     let bare = with_padata(&armored, |padata| *padata = inner);
     assert_eq!(outcome(&realm, &bare, NOW), FOREIGN);

@@ -29,7 +29,7 @@ fn recorded() -> &'static (TestRealm, Vec<Vec<u8>>) {
         };
         let tgt = realm.tgt(options.clone());
         let mut requests = Vec::new();
-        for login in [password("alice", PASSWORD), password("alice", PASSWORD).with_armor(realm.armor())] {
+        for login in [password("alice", PASSWORD), password("alice", PASSWORD).with_armor(realm.armor(), 0)] {
             let mut exchange = realm.begin(login, options.clone(), NOW);
             loop {
                 requests.push(exchange.request().message.to_vec());

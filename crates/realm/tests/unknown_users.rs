@@ -68,7 +68,7 @@ fn a_stranger_of_the_same_length_of_name_sees_what_a_wrong_password_sees() {
 fn in_armor_strangers_see_the_same_too() {
     let realm = TestRealm::new();
     let armor = realm.armor();
-    let login = |name| password(name, "Wrong.789").with_armor(armor.clone());
+    let login = |name| password(name, "Wrong.789").with_armor(armor.clone(), 0);
     let known = seen(&realm, login("alice"), TicketOptions::default());
     assert_eq!(seen(&realm, login("carol"), TicketOptions::default()), known);
     assert_eq!(known.iter().map(|step| step.0).collect::<Vec<_>>(), [25, 91, 24]);

@@ -13,7 +13,7 @@ use countersign_testkit::TestRng;
 use countersign_testkit::mint::NOW;
 
 fn begun() -> AsExchange {
-    log_in(|login| login.with_armor(tgt(0)))
+    log_in(|login| login.with_armor(tgt(0), 0))
 }
 
 fn armor_key(exchange: &AsExchange) -> Key {

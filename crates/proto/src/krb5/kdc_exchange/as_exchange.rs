@@ -101,7 +101,8 @@ impl AsExchange {
         rng: &mut dyn CryptoRng,
     ) -> Self {
         let client = login.client().clone();
-        Self::in_realm(login, options, client, Known::default(), 0, now, rng)
+        let known = Known { clock: login.armor_clock(), ..Known::default() };
+        Self::in_realm(login, options, client, known, 0, now, rng)
     }
 
     fn in_realm(

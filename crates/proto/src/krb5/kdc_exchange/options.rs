@@ -155,7 +155,8 @@ pub struct Login {
     /// What the KDC calls it, where that is known to be another name.
     known_as: Option<Principal>,
     secret: LongTerm,
-    armor: Option<ServiceTicket>,
+    /// With the clock of its KDC less ours, in microseconds.
+    armor: Option<(ServiceTicket, i64)>,
 }
 
 #[derive(Clone)]
@@ -219,10 +220,11 @@ impl Login {
     }
 
     /// The same, with a ticket-granting ticket that makes FAST's armor (RFC 6113 section 5.4.1). It must be of a KDC of the
-    /// client's realm; whose it is does not matter.
+    /// client's realm; whose it is does not matter. `clock_offset` is that KDC's clock
+    /// less ours, in microseconds, as it was learnt with the ticket.
     #[must_use]
-    pub fn with_armor(self, armor: ServiceTicket) -> Self {
-        Self { armor: Some(armor), ..self }
+    pub fn with_armor(self, armor: ServiceTicket, clock_offset: i64) -> Self {
+        Self { armor: Some((armor, clock_offset)), ..self }
     }
 
     /// The client.
@@ -245,7 +247,12 @@ impl Login {
     }
 
     pub(super) fn armor(&self) -> Option<&ServiceTicket> {
-        self.armor.as_ref()
+        self.armor.as_ref().map(|(ticket, _)| ticket)
+    }
+
+    /// What the armor's ticket came with of the KDC's clock.
+    pub(super) fn armor_clock(&self) -> i64 {
+        self.armor.as_ref().map_or(0, |(_, clock_offset)| *clock_offset)
     }
 
     pub(super) fn is_enterprise(&self) -> bool {
