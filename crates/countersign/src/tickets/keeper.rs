@@ -3,7 +3,7 @@
 use crate::credentials::{self, CcacheName};
 use crate::mutex::lock;
 use countersign_proto::ccache::{Ccache, Credential};
-use countersign_proto::error::{Refusal, code};
+use countersign_proto::error::Refusal;
 use countersign_proto::krb5::kdc_exchange::AsGranted;
 use std::sync::Mutex;
 
@@ -26,7 +26,8 @@ impl Keeper {
             Self::Own(own) => Ok(lock(own).clone()),
             Self::Shared(name) => match credentials::read(name) {
                 Ok(cache) => Ok(Some(cache)),
-                Err(refusal) if may_be_absent && refusal.code() == code::CCACHE_UNREADABLE => Ok(None),
+                // One that is there and cannot be read is no reason to log in again and replace it.
+                Err(_) if may_be_absent && is_absent(name) => Ok(None),
                 Err(refusal) => Err(refusal),
             },
         }
@@ -81,4 +82,8 @@ impl Keeper {
             }
         }
     }
+}
+
+fn is_absent(name: &CcacheName) -> bool {
+    credentials::list(name).is_ok_and(|members| members.is_empty())
 }
