@@ -98,9 +98,10 @@ impl Wanted {
                         refusal.code()
                     ));
                 }
-                let encrypted_timestamp = arguments.allow_encrypted_timestamp;
-                let options = Arc::new(TicketOptions { encrypted_timestamp, ..source.options });
-                Ok(Initiator::by_iakerb(self.service, IakerbLogin { login, options }, self.policy))
+                let (options, allow_encrypted_timestamp) =
+                    (Arc::new(source.options), arguments.allow_encrypted_timestamp);
+                let login = IakerbLogin { login, options, allow_encrypted_timestamp };
+                Ok(Initiator::by_iakerb(self.service, login, self.policy))
             }
             (Err(refusal), _, Some(password)) if is_without_ticket(&refusal) => {
                 report::line(&format!("no Kerberos: {refusal}"));

@@ -4,7 +4,7 @@ use crate::args::{Framing, ServeArguments};
 use crate::{descriptors, login, report, signals, sources};
 use countersign::accounts::{AccountFile, Accounts, Winbind};
 use countersign::audit::{AuditFile, Record};
-use countersign::kdc::Kdcs;
+use countersign::kdc::{KdcPatience, Kdcs};
 use countersign::limits::HandshakeLimits;
 use countersign::proto::context::Acceptor;
 use countersign::proto::context::Facts;
@@ -84,7 +84,11 @@ fn service_by_keytab(arguments: &ServeArguments) -> Result<ServiceConfig, Refusa
     let mut relay: Option<Box<dyn Relay>> = None;
     if !arguments.relay_realm.is_empty() {
         policy.iakerb = Some(IakerbPolicy { realms: arguments.relay_realm.clone() });
-        relay = Some(Box::new(KdcRelay::new(Kdcs::new(login::conf()?))));
+        let conf = login::conf()?;
+        // An answer that comes after the handshake's deadline is of no use to anybody.
+        let whole = Duration::from_secs(arguments.handshake_deadline);
+        let patience = KdcPatience { whole, ..KdcPatience::of(&conf) };
+        relay = Some(Box::new(KdcRelay::new(Kdcs::with_patience(conf, patience))));
     }
     Ok(ServiceConfig { relay, ..ServiceConfig::new(Acceptor::new(keys(arguments)?, policy)) })
 }

@@ -59,10 +59,10 @@ fn client(user: &str, password: &str, service: &str, negotiate: bool) -> Client 
     } else {
         Login::with_password(user, password).unwrap()
     };
-    let options = Arc::new(TicketOptions { encrypted_timestamp: false, ..TicketOptions::default() });
+    let options = Arc::new(TicketOptions::default());
     let mut policy = InitiatorPolicy::default();
     policy.negotiate = negotiate;
-    let login = IakerbLogin { login, options };
+    let login = IakerbLogin { login, options, allow_encrypted_timestamp: false };
     let initiator = Initiator::by_iakerb(Principal::parse(service).unwrap(), login, policy);
     Client::new(ClientConfig {
         credential: ClientCredential::Ready(initiator),

@@ -189,7 +189,11 @@ fn an_ap_req_is_accepted_only_after_what_led_to_it() {
         let refused = play(capture, &tokens[2..], &mut unchanged).unwrap_err();
         assert_eq!(refused, code::IAKERB_TRANSCRIPT, "{}", capture.name);
         let twice = [&tokens[..2], &tokens[..]].concat();
-        assert_eq!(play(capture, &twice, &mut unchanged).unwrap_err(), code::IAKERB_TRANSCRIPT);
+        let refused = play(capture, &twice, &mut unchanged).unwrap_err();
+        // The question for the realm is asked first or not at all.
+        let expected =
+            if capture.name == "realm-discovery" { code::TOKEN_UNEXPECTED } else { code::IAKERB_TRANSCRIPT };
+        assert_eq!(refused, expected, "{}", capture.name);
     }
 }
 

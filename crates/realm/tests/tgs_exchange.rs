@@ -399,6 +399,12 @@ fn user_to_user_puts_the_ticket_under_the_others_session_key() {
     });
     let of_another = Request { options, additional: vec![&second.ticket], ..Request::new(&tgt, SERVICE) };
     assert_eq!(of_another.refused(&realm), (26, Reason::SecondTicket));
+    let of_nobody = Request { options, additional: vec![&second.ticket], ..Request::new(&tgt, "nobody") };
+    assert_eq!(of_nobody.refused(&realm), (26, Reason::SecondTicket));
+    for name in ["alice", "nobody", SERVICE] {
+        let without = Request { options, ..Request::new(&tgt, name) };
+        assert_eq!(without.refused(&realm), (krb::KDC_ERR_BADOPTION, Reason::SecondTicket), "{name}");
+    }
     let (service, _) = realm.service(&tgt, SERVICE);
     let service = service.unwrap();
     let no_tgt = Request { options, additional: vec![&service.ticket], ..Request::new(&tgt, "alice") };

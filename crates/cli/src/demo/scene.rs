@@ -92,9 +92,13 @@ impl Scene {
     /// The user with a password and nothing else.
     pub(super) fn by_password(&self, password: &str) -> Client {
         let login = Login::without_realm(Principal::new("", &[USER]), Secret::from(password.as_bytes()));
-        let options = Arc::new(TicketOptions { encrypted_timestamp: false, ..TicketOptions::default() });
+        let options = Arc::new(TicketOptions::default());
         let service = Principal::new("", &spn());
-        client(Initiator::by_iakerb(service, IakerbLogin { login, options }, InitiatorPolicy::default()))
+        client(Initiator::by_iakerb(
+            service,
+            IakerbLogin { login, options, allow_encrypted_timestamp: false },
+            InitiatorPolicy::default(),
+        ))
     }
 
     /// The user with a ticket, which the realm's KDC gives her here.

@@ -8,6 +8,7 @@ use crate::service::Service;
 use ::tokio::task::spawn_blocking;
 use ::tokio::time::{MissedTickBehavior, interval};
 use countersign_proto::error::Refusal;
+use countersign_proto::time::Timestamp;
 use countersign_realm::admin::{self, PolicyChanges, Request, Response};
 use countersign_realm::store::Store;
 use countersign_realm::{Handled, Kdc, RealmPolicy, RealmSecrets};
@@ -102,6 +103,17 @@ impl ServedRealm {
         })
     }
 
+    /// Forgets keys whose time is over, here and in the services: one that was replaced because somebody else had it must not
+    /// open tickets until the next change of an account.
+    fn forget_retired(&self, now: Timestamp) -> Result<(), Refusal> {
+        match self.store.forget_retired(now, &mut ambient::rng()) {
+            Ok(false) => Ok(()),
+            Ok(true) => self.renew_services(),
+            // Of some accounts they may be forgotten already.
+            Err(error) => self.renew_services().and(Err(error.into())),
+        }
+    }
+
     /// Does what must go on while the realm is served: takes requests of administration from the socket, writes the counts
     /// of wrong passwords, and forgets keys whose time is over. It goes on until it is dropped; `note` is told of each request.
     ///
@@ -144,11 +156,11 @@ async fn upkeep(realm: Arc<ServedRealm>, note: Arc<impl Fn(Administered) + Send 
         ticks.tick().await;
         let realm = Arc::clone(&realm);
         let done = spawn_blocking(move || {
-            realm.store.save_failures()?;
-            realm.store.forget_retired(ambient::now(), &mut ambient::rng())
+            realm.save()?;
+            realm.forget_retired(ambient::now())
         });
-        if let Ok(Err(error)) = done.await {
-            note(Administered::upkeep_failed(error.into()));
+        if let Ok(Err(refusal)) = done.await {
+            note(Administered::upkeep_failed(refusal));
         }
     }
 }
@@ -156,4 +168,37 @@ async fn upkeep(realm: Arc<ServedRealm>, note: Arc<impl Fn(Administered) + Send 
 /// The KDC over what the store has now.
 fn kdc(store: &Store) -> Kdc {
     Kdc::new(store.policy(), RealmSecrets::new(store.secret().clone()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::super::{RealmFolder, service_config};
+    use super::*;
+    use countersign_proto::policy::AcceptorPolicy;
+    use countersign_realm::admin::Changes;
+
+    #[test]
+    fn a_key_whose_time_is_over_opens_no_ticket_at_the_services_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = RealmFolder::new(folder.path().join("realm"));
+        place.init(&RealmPolicy::new("OWN.TEST")).unwrap();
+        let realm = place.serve("a test").unwrap();
+        let name = "echo/a.example.test".to_owned();
+        realm.administer(&Request::AddService { name: name.clone(), changes: Changes::default() }).unwrap();
+        let service = Service::new(service_config(&realm, AcceptorPolicy::default()).unwrap());
+        realm.keep_up(&service).unwrap();
+        realm.administer(&Request::NewKeys { name }).unwrap();
+        let held = || {
+            let mut kvnos: Vec<_> = service.acceptor().keys().iter().map(|key| key.kvno()).collect();
+            kvnos.sort_unstable();
+            kvnos.dedup();
+            kvnos
+        };
+        realm.forget_retired(ambient::now()).unwrap();
+        assert_eq!(held(), [1, 2]);
+        let longest = realm.policy().max_life.saturating_add(Duration::from_secs(86_400));
+        realm.forget_retired(ambient::now().saturating_add(longest)).unwrap();
+        assert_eq!(held(), [2]);
+    }
 }

@@ -43,11 +43,15 @@ impl Relay {
     /// If it is malformed, or the policy does not name what it asks for.
     pub fn wish(&mut self, token: &[u8], body: &[u8], policy: &IakerbPolicy) -> Result<Wish, IakerbError> {
         let ProxyMessage { target_realm, message, .. } = ProxyMessage::parse(body)?;
+        let first = self.transcript.is_empty();
         if !self.transcript.record(token) {
             return Err(IakerbError::TooMuch);
         }
         match (target_realm.is_empty(), message.is_empty()) {
-            (true, true) => return Ok(Wish::Realm),
+            (true, true) if first => return Ok(Wish::Realm),
+            (true, true) => {
+                return Err(IakerbError::Unexpected("a question for the realm that is not the first"));
+            }
             (true, false) => return Err(IakerbError::Unexpected("a message and no realm to carry it to")),
             (false, true) => return Err(IakerbError::Unexpected("a realm and no message for it")),
             (false, false) => {}

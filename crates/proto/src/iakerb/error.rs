@@ -22,7 +22,7 @@ pub enum IakerbError {
         "a client that wants something else carried to a KDC than an AS-REQ or TGS-REQ for its realm ({what})"
     )]
     Message { what: String },
-    #[error("IAKERB proxy messages of more than 512 KiB in one handshake")]
+    #[error("IAKERB proxy messages of more than 256 KiB in one handshake")]
     TooMuch,
     #[error("the service's word that {} (error {error_code})", told(*error_code))]
     Relay { error_code: i32, realm: String },

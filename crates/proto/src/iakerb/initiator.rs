@@ -18,9 +18,11 @@ use std::sync::Arc;
 pub struct IakerbLogin {
     /// Who logs in; without a realm it asks the service for its own.
     pub login: Login,
-    /// What is asked of the KDC. The service is not known while it carries the messages, so an encrypted timestamp should not be
-    /// among it: whoever carries one can guess the password from it.
+    /// What is asked of the KDC.
     pub options: Arc<TicketOptions>,
+    /// Whether an encrypted timestamp may be sent too, if the options permit one. The service is not known while it carries the
+    /// messages, and whoever carries one can guess the password from it: leave it `false`.
+    pub allow_encrypted_timestamp: bool,
 }
 
 /// A message is with the service, to be carried to a KDC.
@@ -84,7 +86,10 @@ impl Relaying {
         rng: &mut dyn CryptoRng,
         out: &mut Vec<u8>,
     ) -> Result<Self, IakerbError> {
-        let (login, options) = (Arc::new(self.login.login.clone()), self.login.options.clone());
+        let login = Arc::new(self.login.login.clone());
+        let mut options = TicketOptions::clone(&self.login.options);
+        options.encrypted_timestamp &= self.login.allow_encrypted_timestamp;
+        let options = Arc::new(options);
         let candidates = vec![login.client().realm.clone()];
         let step = Acquire::begin(self.service.clone(), candidates, None, Some(login), options, now, rng)?;
         let Step::NeedKdc(acquire) = step else {

@@ -7,6 +7,8 @@ use crate::gss::framing::{self, Mech, TokenId};
 /// Longest realm and cookie, in bytes.
 const MAX_REALM: usize = 1_024;
 const MAX_COOKIE: usize = 4_096;
+/// Longest header, in bytes: those two, and as much for what is not known.
+const MAX_HEADER: usize = 8_192;
 
 /// What stands behind the frame and the token id `05 01`.
 ///
@@ -55,7 +57,11 @@ impl<'a> ProxyMessage<'a> {
 }
 
 fn header<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, Option<&'a [u8]>), DerError> {
+    let too_long = reader.error(Problem::Value("a header of more than 8,192 bytes"));
     let mut fields = reader.element(tag::SEQUENCE)?;
+    if fields.rest().len() > MAX_HEADER {
+        return Err(too_long);
+    }
     let realm = fields.field(1, |field| {
         let at = field.error(Problem::Value("a realm that is no text of at most 1,024 bytes"));
         let bytes = field.element(tag::UTF8_STRING)?.rest();

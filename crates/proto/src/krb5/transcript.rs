@@ -6,14 +6,14 @@ use crate::crypto::{Key, KeyUsage};
 use crate::der::{Reader, Writer, tag};
 
 /// Most bytes of all proxy tokens of one handshake.
-const MAX_BYTES: usize = 512 * 1_024;
+const MAX_BYTES: usize = 256 * 1_024;
 
 /// All proxy tokens of a handshake, with their frames, in the order in which they went, both ways.
 #[derive(Clone, Default)]
 pub struct Transcript(Vec<u8>);
 
 impl Transcript {
-    /// Takes in a token that came or is about to go. Whether there is room for it: 512 KiB in all.
+    /// Takes in a token that came or is about to go. Whether there is room for it: 256 KiB in all.
     #[must_use]
     pub fn record(&mut self, token: &[u8]) -> bool {
         let room = self.0.len().saturating_add(token.len()) <= MAX_BYTES;

@@ -176,18 +176,22 @@ fn ended(call: &Call<'_>, account: &Account) -> bool {
     account.expires.is_some_and(|expires| expires <= call.now)
 }
 
-/// Finds the service. Of users it is said that there is no such service, as of names that nobody has.
+/// Finds the service. Of users it is said that there is no such service, as of names that nobody has, and in user-to-user of
+/// both that the second ticket is not theirs.
 fn service(call: &Call<'_>, body: &KdcReqBody<'_>) -> Result<Service, Denied> {
     let unknown = |reason| Denied::new(krb::KDC_ERR_S_PRINCIPAL_UNKNOWN, reason);
     let sname = body.sname.filter(|_| body.realm == call.realm());
     let name = sname.ok_or_else(|| unknown(Reason::ServiceUnknown))?.to_principal(call.realm());
-    let account = call.find(&name)?.ok_or_else(|| unknown(Reason::ServiceUnknown))?;
-    let own_session_key = if body.kdc_options.contains(KdcOptions::ENC_TKT_IN_SKEY) {
-        Some(own_session_key(call, body, &account)?)
-    } else if account.kind == AccountKind::User {
-        return Err(unknown(Reason::ServiceHasPassword));
+    let found = call.find(&name)?;
+    let (account, own_session_key) = if body.kdc_options.contains(KdcOptions::ENC_TKT_IN_SKEY) {
+        let (account, session_key) = with_own_session_key(call, body, found)?;
+        (account, Some(session_key))
     } else {
-        None
+        let account = found.ok_or_else(|| unknown(Reason::ServiceUnknown))?;
+        if account.kind == AccountKind::User {
+            return Err(unknown(Reason::ServiceHasPassword));
+        }
+        (account, None)
     };
     let gone = |code| Denied::new(code, Reason::ServiceGone);
     if account.disabled {
@@ -199,17 +203,20 @@ fn service(call: &Call<'_>, body: &KdcReqBody<'_>) -> Result<Service, Denied> {
     Ok(Service { name, account, own_session_key })
 }
 
-/// The session key of the service's own ticket-granting ticket, which the client got from it (RFC 4120 section 3.7).
-fn own_session_key(call: &Call<'_>, body: &KdcReqBody<'_>, service: &Account) -> Result<Key, Denied> {
-    let no_match = || Denied::new(KDC_ERR_SERVER_NOMATCH, Reason::SecondTicket);
+/// The session key of the service's own ticket-granting ticket, which the client got from it (RFC 4120 section 3.7). The ticket
+/// is looked at first: who has none does not learn here whether there is such an account.
+fn with_own_session_key(
+    call: &Call<'_>,
+    body: &KdcReqBody<'_>,
+    found: Option<Account>,
+) -> Result<(Account, Key), Denied> {
     let [(ticket, _)] = body.additional_tickets.as_slice() else {
         return Err(Denied::new(krb::KDC_ERR_BADOPTION, Reason::SecondTicket));
     };
     let second = tgt::open(call, ticket)?;
-    if second.client != service.principal {
-        return Err(no_match());
-    }
-    Ok(second.session_key)
+    let account = found.filter(|account| account.principal == second.client);
+    let no_match = || Denied::new(KDC_ERR_SERVER_NOMATCH, Reason::SecondTicket);
+    Ok((account.ok_or_else(no_match)?, second.session_key))
 }
 
 /// Only the ticket-granting ticket that is shown can be renewed, by a request for itself.

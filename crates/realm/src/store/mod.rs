@@ -305,25 +305,26 @@ impl Store {
         saved
     }
 
-    /// Forgets keys that newer ones took the place of, of every account whose tickets under them have ended.
+    /// Forgets keys that newer ones took the place of, of every account whose tickets under them have ended, and says whether
+    /// there were any.
     ///
     /// # Errors
-    /// If they cannot be written; those that are left are forgotten the next time.
-    pub fn forget_retired(&self, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<(), StoreError> {
-        let mut after = None;
+    /// If they cannot be written; some may be forgotten then, and those that are left are the next time.
+    pub fn forget_retired(&self, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<bool, StoreError> {
+        let (mut after, mut any) = (None, false);
         loop {
             let page = self.list(after.as_ref(), PAGE)?;
             for (name, record) in &page {
                 if record.retired.iter().any(|(_, until)| *until <= now) {
                     self.update(name, rng, |record| {
-                        record.forget_retired(now);
+                        any |= record.forget_retired(now);
                         Ok::<_, StoreError>(())
                     })?;
                 }
             }
             match page.into_iter().last() {
                 Some((last, _)) => after = Some(last),
-                None => return Ok(()),
+                None => return Ok(any),
             }
         }
     }

@@ -377,9 +377,10 @@ fn keys_whose_time_is_over_are_forgotten_in_every_account() {
         });
         assert_eq!(changed.unwrap().1.account.keys.len(), 8);
     }
-    store.forget_retired(NOW, &mut place.rng).unwrap();
+    assert!(!store.forget_retired(NOW, &mut place.rng).unwrap());
     assert_eq!(find(&store, "HTTP/a.test").unwrap().keys.len(), 8);
-    store.forget_retired(until, &mut place.rng).unwrap();
+    assert!(store.forget_retired(until, &mut place.rng).unwrap());
+    assert!(!store.forget_retired(until, &mut place.rng).unwrap());
     assert_eq!(find(&store, "HTTP/a.test").unwrap().keys.len(), 4);
     assert_eq!(find(&store, "HTTP/b.test").unwrap().keys.len(), 4);
 }
