@@ -180,9 +180,9 @@ fn serve_carries_nothing_unless_it_is_told_to() {
     let realm = realm(&KdcOptions::default());
     let serve = Serve::start_as(&realm.env(), &realm.keytab(&[SPN]), &[]);
     let away = Away::new();
-    for options in [&["--iakerb"][..], &["--iakerb", "--negotiate"]] {
+    let cases = [(&["--iakerb"][..], "CS-1003"), (&["--iakerb", "--negotiate"], "CS-1201")];
+    for (index, (options, code)) in cases.into_iter().enumerate() {
         away.connect(serve.address, SPN, "alice@KDC.TEST", PASSWORD, options).expect_code(1);
+        serve.refused_at(index + 1, code);
     }
-    serve.refused_at(1, "CS-1003");
-    serve.refused_at(2, "CS-1201");
 }
