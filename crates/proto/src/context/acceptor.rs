@@ -307,54 +307,64 @@ impl Handshake {
     /// A token of IAKERB: a message for a KDC, or the AP-REQ.
     fn iakerb_token(
         mut self,
-        mut envelope: Envelope,
-        mut relay: Relay,
+        envelope: Envelope,
+        relay: Relay,
         token: &[u8],
         peer_mic: Option<&[u8]>,
         turn: &mut Turn<'_>,
     ) -> AcceptorStep {
         // The messages for KDCs, the AP-REQ, and with SPNEGO a MIC.
         self.max_legs = iakerb::MAX_LEGS.saturating_add(2);
+        let framed = match Framed::open(token) {
+            Ok(framed) => framed,
+            Err(error) => return reject(envelope, error.into(), turn),
+        };
+        match (framed.mech, framed.token_id) {
+            (Mech::Iakerb, TokenId::ApReq) => {
+                self.ap_req(envelope, Request::by_iakerb(framed, relay.transcript()), peer_mic, turn)
+            }
+            (Mech::Iakerb, TokenId::IakerbProxy) => self.carry(envelope, relay, token, framed.body, turn),
+            (_, other) => reject(envelope, IakerbError::Token(other).into(), turn),
+        }
+    }
+
+    /// A message for a KDC, or the question for our realm.
+    fn carry(
+        self,
+        mut envelope: Envelope,
+        mut relay: Relay,
+        token: &[u8],
+        body: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> AcceptorStep {
+        let Some(policy) = &self.service.policy().iakerb else {
+            let error = IakerbError::Unexpected("nothing that this service carries for anybody");
+            return reject(envelope, error.into(), turn);
+        };
         let start = turn.out.len();
-        let carried = Framed::open(token).map_err(Refusal::from).and_then(|framed| match framed {
-            Framed { mech: Mech::Iakerb, token_id: TokenId::ApReq, .. } => Ok(None),
-            Framed { mech: Mech::Iakerb, token_id: TokenId::IakerbProxy, body } => {
-                let policy = self.service.policy().iakerb.as_ref();
-                let off = IakerbError::Unexpected("nothing that this service carries for anybody");
-                Ok(Some(relay.wish(token, body, policy.ok_or(off)?)?))
-            }
-            Framed { token_id, .. } => Err(IakerbError::Token(token_id).into()),
-        });
-        let refusal = match carried {
-            Ok(None) => {
-                let request = Framed::open(token)
-                    .map_err(AcceptError::from)
-                    .and_then(|framed| Request::by_iakerb(framed, relay.transcript()));
-                return self.ap_req(envelope, request, peer_mic, turn);
-            }
-            Ok(Some(Wish::Kdc(wish))) => {
+        let error = match relay.wish(token, body, policy) {
+            Ok(Wish::Kdc(wish)) => {
                 return AcceptorStep::NeedKdc(NeedKdc { handshake: self, envelope, relay, wish });
             }
-            Ok(Some(Wish::Realm)) => {
-                let realms = self.service.policy().iakerb.as_ref().map(|policy| &policy.realms);
-                let realm = realms.and_then(|realms| realms.first()).cloned().unwrap_or_default();
-                match relay.answer(&realm, &[], turn.out) {
+            Ok(Wish::Realm) => {
+                let realm = policy.realms.first().map_or("", String::as_str);
+                match relay.answer(realm, &[], turn.out) {
                     Ok(()) => {
                         envelope.wrap_pending(turn.out, start);
                         let phase = Phase::Iakerb(envelope, relay);
                         return AcceptorStep::AwaitToken(AwaitToken { handshake: self, phase });
                     }
-                    Err(error) => error.into(),
+                    Err(error) => error,
                 }
             }
-            Err(refusal) => refusal,
+            Err(error) => error,
         };
-        if refusal.code() == code::IAKERB_REALM_REFUSED {
-            let realm = iakerb::acceptor::realm_asked_for(token);
-            iakerb::acceptor::write_failure(&realm, krb::KRB_AP_ERR_IAKERB_KDC_NOT_FOUND, turn.now, turn.out);
+        if let IakerbError::Realm { realm, .. } = &error {
+            let error_code = krb::KRB_AP_ERR_IAKERB_KDC_NOT_FOUND;
+            iakerb::acceptor::write_failure(realm, error_code, turn.now, turn.out);
         }
         envelope.wrap_reject(turn.out, start);
-        rejected(refusal, None, None)
+        rejected(error.into(), None, None)
     }
 
     /// A token of Kerberos: an AP-REQ.
@@ -656,6 +666,13 @@ fn tell(error: &AcceptError, asked: Asked<'_>, retry: bool, now: Timestamp, out:
     if let Some(error_code) = error.code().krb_error() {
         krb5::krb_error(error_code, asked, retry, now, out);
     }
+}
+
+/// Ends a handshake in which the mechanism has no word for what is wrong.
+fn reject(envelope: Envelope, refusal: Refusal, turn: &mut Turn<'_>) -> AcceptorStep {
+    let start = turn.out.len();
+    envelope.wrap_reject(turn.out, start);
+    rejected(refusal, None, None)
 }
 
 fn rejected(refusal: Refusal, claimed_service: Option<String>, facts: Option<Facts>) -> AcceptorStep {

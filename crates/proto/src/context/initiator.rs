@@ -138,7 +138,6 @@ impl Initiator {
         let (first, mechs) = self.first_token(now, rng, &mut mech_token)?;
         // NTLM is never sent bare: only SPNEGO proves that nobody took Kerberos out of the list.
         let phase = match first {
-            // NTLM is never sent bare: only SPNEGO proves that nobody took Kerberos out of the list.
             mech @ (Mech::Kerberos(_) | Mech::Iakerb(_)) if !self.policy.negotiate && mechs.len() == 1 => {
                 out.append(&mut mech_token);
                 Phase::Raw(mech)

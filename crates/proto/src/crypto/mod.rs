@@ -29,7 +29,7 @@ pub use cf2::krb_fx_cf2;
 pub use cipher::{Checksummer, Cipher, Tag};
 pub use etype::{Etype, MAX_TAG_LEN, etype_name};
 pub use key::{Key, KeyUsage};
-pub use string_to_key::string_to_key;
+pub use string_to_key::{MAX_ITERATIONS, string_to_key};
 
 /// Why a cryptographic operation was refused.
 ///

@@ -5,7 +5,7 @@ use super::key::{Key, KeyBytes};
 use super::{CryptoError, Etype, aes_sha1, aes_sha2, rc4_hmac};
 
 /// Highest iteration count that is accepted: a KDC, or who poses as one, names it, and this end must do the work.
-const MAX_ITERATIONS: u32 = 0x00FF_FFFF;
+pub const MAX_ITERATIONS: u32 = 0x00FF_FFFF;
 
 /// The key that a password comes to (RFC 3962 section 4, RFC 8009 section 4, RFC 4757 section 2).
 ///

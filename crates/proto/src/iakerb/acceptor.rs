@@ -3,7 +3,6 @@
 use super::IakerbError;
 use super::message::ProxyMessage;
 use crate::der::Writer;
-use crate::gss::framing::Framed;
 use crate::krb5::msg::kdc_req::KdcReq;
 use crate::krb5::msg::krb_error::NewKrbError;
 use crate::krb5::msg::principal::{Principal, name_type};
@@ -87,13 +86,6 @@ impl Relay {
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
     }
-}
-
-/// The realm that a proxy token names, for an answer that repeats it.
-#[must_use]
-pub(crate) fn realm_asked_for(token: &[u8]) -> String {
-    let message = Framed::open(token).ok().and_then(|framed| ProxyMessage::parse(framed.body).ok());
-    message.map_or_else(String::new, |message| message.target_realm.to_owned())
 }
 
 /// Appends the word for a message that cannot be carried: the KDC was not found, or did not respond.

@@ -3,7 +3,7 @@
 use super::error::KdcError;
 use crate::ccache::{Ccache, Credential};
 use crate::crypto::spake::SpakeGroup;
-use crate::crypto::{Etype, Key, string_to_key};
+use crate::crypto::{Etype, Key, MAX_ITERATIONS, string_to_key};
 use crate::keytab::Keytab;
 use crate::krb5::initiator::{InitiateError, ServiceTicket};
 use crate::krb5::msg::kdc_req::KdcOptions;
@@ -37,6 +37,9 @@ pub struct TicketOptions {
     pub canonicalize: bool,
     /// Groups for SPAKE, the preferred one first; none switches it off.
     pub spake_groups: Vec<SpakeGroup>,
+    /// Most iterations that a KDC may demand to make a key of the password, at most 2^24 - 1: who poses as one decides how long this
+    /// end computes.
+    pub max_iterations: u32,
     /// Whether an encrypted timestamp may be sent: who sees it can guess the password at leisure.
     pub encrypted_timestamp: bool,
     /// Whether the KDC's clock is believed where it differs from ours: its tickets are then used by its time.
@@ -61,6 +64,7 @@ impl Default for TicketOptions {
             proxiable: false,
             canonicalize: false,
             spake_groups: vec![SpakeGroup::Edwards25519],
+            max_iterations: MAX_ITERATIONS,
             encrypted_timestamp: true,
             kdc_timesync: true,
             capaths: Capaths::default(),
@@ -87,6 +91,7 @@ impl TicketOptions {
             proxiable: defaults.proxiable,
             canonicalize: defaults.canonicalize,
             spake_groups: conf.libdefaults.spake_preauth_groups.clone(),
+            max_iterations: MAX_ITERATIONS,
             encrypted_timestamp: !conf.realms.get(realm).is_some_and(|conf| conf.disable_encrypted_timestamp),
             kdc_timesync: conf.libdefaults.kdc_timesync,
             capaths: conf.capaths.clone(),

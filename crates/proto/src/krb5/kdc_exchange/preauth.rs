@@ -6,7 +6,7 @@ use super::error::KdcError;
 use super::options::{Login, TicketOptions};
 use super::told::Answered;
 use crate::crypto::spake::{ClientShare, SpakeGroup};
-use crate::crypto::{Etype, Key, KeyUsage};
+use crate::crypto::{CryptoError, Etype, Key, KeyUsage};
 use crate::der::{DerError, Reader, Writer};
 use crate::krb5::msg::encrypted_data::EncryptedData;
 use crate::krb5::msg::etype_info2::EtypeInfo2Entry;
@@ -88,6 +88,18 @@ impl KeyFinder<'_> {
 
     /// The long-term key, of the hint's etype.
     pub(super) fn key(&self, hint: &KeyHint) -> Result<Key, KdcError> {
+        let demanded =
+            hint.s2kparams.as_deref().and_then(|params| params.try_into().ok()).map(u32::from_be_bytes);
+        if let Some(count) = demanded.filter(|count| *count > self.options.max_iterations) {
+            let fault = CryptoError::IterationCount {
+                etype: hint.etype,
+                count,
+                least: 0,
+                most: self.options.max_iterations,
+            };
+            let (client, realm) = (self.client.clone(), self.client.realm.clone());
+            return Err(KdcError::Password { fault, client, realm });
+        }
         self.login.key(hint.etype, self.client, hint.salt.as_deref(), hint.s2kparams.as_deref())
     }
 
