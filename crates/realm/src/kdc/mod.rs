@@ -4,7 +4,8 @@
 //! say who the client is and nothing of its groups.
 //!
 //! What it does not tell: whether an account exists, is disabled, has expired or is delayed, before the right password was
-//! shown. Every way to be refused until then is the same message, after the same work.
+//! shown. Every way to be refused until then is the same message, after the same work. But an alias shows to who asks for the
+//! canonical name: the salt is made of that.
 
 mod armor;
 mod as_request;

@@ -232,7 +232,9 @@ impl Sent {
         }
         let theirs = error.stime;
         let in_life = self.ticket.starttime <= theirs && theirs < self.ticket.endtime;
-        if self.retried || !in_life {
+        // By IAKERB the clock is the KDC's that the service led to, so another try would say the same.
+        let tried = self.retried || self.how.mech == Mech::Iakerb;
+        if tried || !in_life {
             let until = self.ticket.endtime;
             return Err(InitiateError::Skew { theirs, ours: now, retried: self.retried, until });
         }
