@@ -34,6 +34,8 @@ static const char usage[] =
     "  --sizes LIST          send random messages of these lengths and compare the echoes\n"
     "  --unsealed            wrap without confidentiality\n"
     "  --mic TEXT            after the handshake exchange a MIC over TEXT each way, one in a frame\n"
+    "  --prf TEXT            after the handshake write `prf full HEX` and `prf partial HEX`: what gss_pseudo_random makes\n"
+    "                        of TEXT and either key, 100 bytes\n"
     "  --save-token FILE     write the first token sent to FILE\n"
     "  --record FILE         append each token of a handshake, the initiator's as `I = HEX`, the acceptor's as\n"
     "                        `A = HEX`, and after the last of one that succeeds an empty line\n"
@@ -56,7 +58,7 @@ struct options {
     krb5_enctype etypes[MAX_ETYPES];
     OM_uint32 etype_count;
     long count;
-    const char *message, *sizes, *mic, *save_token, *record, *replay_token, *delegated;
+    const char *message, *sizes, *mic, *prf, *save_token, *record, *replay_token, *delegated;
     int sealed;
 };
 
@@ -156,6 +158,8 @@ static void read_options(struct options *options, char **arguments)
             options->sizes = value;
         } else if (strcmp(name, "--mic") == 0) {
             options->mic = value;
+        } else if (strcmp(name, "--prf") == 0) {
+            options->prf = value;
         } else if (strcmp(name, "--save-token") == 0) {
             options->save_token = value;
         } else if (strcmp(name, "--record") == 0) {
@@ -342,6 +346,8 @@ static void initiate(const struct options *options, gss_cred_id_t credential, co
     OM_uint32 minor;
     int fd = connect_to(host, port);
     gss_ctx_id_t context = initiator_handshake(options, credential, fd, spn);
+    if (options->prf != NULL)
+        print_pseudo_random(context, options->prf);
     if (options->mic != NULL) {
         send_mic(fd, context, options->mic);
         verify_mic(fd, context, options->mic);
@@ -464,6 +470,8 @@ static void accept_connections(const struct options *options, const char *port)
     for (long done = 0; options->count == 0 || done < options->count; done++) {
         int fd = accept_on(listener);
         gss_ctx_id_t context = acceptor_handshake(options, credential, fd);
+        if (context != GSS_C_NO_CONTEXT && options->prf != NULL)
+            print_pseudo_random(context, options->prf);
         if (context != GSS_C_NO_CONTEXT && options->mic != NULL) {
             verify_mic(fd, context, options->mic);
             send_mic(fd, context, options->mic);

@@ -63,6 +63,8 @@ struct identity {
 gss_cred_id_t acquire(gss_OID mech, const struct identity *identity, gss_cred_usage_t usage);
 /* The name of a service, from the text of its principal. */
 gss_name_t name_of(const char *spn, gss_OID mech);
+/* `prf full HEX` and `prf partial HEX` on stdout: what gss_pseudo_random makes of `label` and the context's keys. */
+void print_pseudo_random(gss_ctx_id_t context, const char *label);
 
 /* peer_krb5.c: what GSS-API does not show. */
 

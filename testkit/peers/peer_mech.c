@@ -216,3 +216,22 @@ gss_name_t name_of(const char *spn, gss_OID mech)
     free(copy);
     return name;
 }
+
+void print_pseudo_random(gss_ctx_id_t context, const char *label)
+{
+    static const struct { const char *name; int key; } keys[] = {
+        { "full", GSS_C_PRF_KEY_FULL },
+        { "partial", GSS_C_PRF_KEY_PARTIAL },
+    };
+    OM_uint32 major, minor;
+    gss_buffer_desc input = { strlen(label), (void *)label }, output;
+    for (int i = 0; i < 2; i++) {
+        major = gss_pseudo_random(&minor, context, keys[i].key, &input, 100, &output);
+        require(major, minor, "pseudo-random bytes");
+        printf("prf %s ", keys[i].name);
+        for (size_t at = 0; at < output.length; at++)
+            printf("%02x", ((unsigned char *)output.value)[at]);
+        printf("\n");
+        gss_release_buffer(&minor, &output);
+    }
+}

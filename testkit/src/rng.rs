@@ -1,4 +1,4 @@
-//! Numbers that are the same in every run.
+//! Randomness that is the same in every run.
 
 use rand_core::{Infallible, TryCryptoRng, TryRng};
 
@@ -41,3 +41,44 @@ impl TryRng for TestRng {
 }
 
 impl TryCryptoRng for TestRng {}
+
+/// Gives out bytes that were laid down before, once: those of a vector. Panics when there are not enough of them.
+#[derive(Clone, Debug)]
+pub struct ScriptedRng(Vec<u8>);
+
+impl ScriptedRng {
+    /// With these bytes, the first of them drawn first.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// How many bytes were not drawn yet.
+    #[must_use]
+    pub const fn left(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl TryRng for ScriptedRng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut word = [0; 4];
+        self.try_fill_bytes(&mut word).map(|()| u32::from_le_bytes(word))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut word = [0; 8];
+        self.try_fill_bytes(&mut word).map(|()| u64::from_le_bytes(word))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        let rest = self.0.split_off(bytes.len());
+        bytes.copy_from_slice(&self.0);
+        self.0 = rest;
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for ScriptedRng {}

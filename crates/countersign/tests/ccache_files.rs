@@ -9,18 +9,19 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod on_disk;
+
 use countersign::credentials::{self, CcacheName};
 use countersign::proto::ccache::{Ccache, Credential};
 use countersign::proto::error::code;
 use countersign::proto::krb5::msg::principal::Principal;
 use countersign_testkit::mint::{Mint, ccache_bytes};
 use countersign_testkit::{Etype, HeimdalRealm, Process, Realm, run};
+use on_disk::{DEADLINE, Writers, mode, said, writer, writer_name, writer_path};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A ticket for `HOST`, whose length is that of a ticket with many groups in it.
 fn ticket(host: &str) -> Credential {
@@ -45,20 +46,16 @@ fn named(path: &Path) -> CcacheName {
     CcacheName::File(path.to_owned())
 }
 
-fn mode(path: &Path) -> u32 {
-    path.metadata().unwrap().permissions().mode() & 0o7777
-}
-
-/// The program of MIT's client tools, without any configuration of the machine's.
+/// The program of MIT's client tools, with the cache that it is to use.
 fn mit(program: &str, ccache: &CcacheName) -> Command {
-    let mut command = Command::new(program);
-    command.envs([("KRB5_CONFIG", "/dev/null"), ("KRB5CCNAME", &ccache.to_string()), ("TZ", "UTC")]);
+    let mut command = on_disk::mit(program);
+    command.env("KRB5CCNAME", ccache.to_string());
     command
 }
 
 #[track_caller]
 fn klist(ccache: &CcacheName, options: &[&str]) -> String {
-    run(mit("klist", ccache).args(options), DEADLINE).expect_success().text()
+    said(mit("klist", ccache).args(options))
 }
 
 #[test]
@@ -146,21 +143,10 @@ fn heimdal_reads_our_caches_and_adds_to_them() {
     );
 }
 
-/// This program again, running only the test `name`, which others leave out.
-fn again(name: &str, arguments: &[(&str, &str)]) -> Process {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
-    Process::start(command.envs(arguments.iter().copied()))
-}
-
-fn argument(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by the test that starts this one"))
-}
-
 #[test]
 #[ignore = "it is a process of tickets_of_many_writers_are_all_there"]
 fn writer_of_tickets() {
-    let (path, name) = (PathBuf::from(argument("WRITER_PATH")), argument("WRITER_NAME"));
+    let (path, name) = (writer_path(), writer_name());
     for number in 0..20 {
         credentials::store(&named(&path), &[ticket(&format!("{name}-{number}"))]).unwrap();
     }
@@ -173,17 +159,9 @@ fn tickets_of_many_writers_are_all_there() {
     let services: Vec<String> = (0..6).map(|number| format!("HTTP/mit{number}.files.test")).collect();
     services.iter().for_each(|spn| realm.add_service(spn, &[Etype::Aes256Sha1]));
     let path = realm.kinit("alice", "secret", &[]);
-    let text = path.display().to_string();
-    let names: Vec<String> = (0..8).map(|number| format!("ours{number}")).collect();
-    let writers: Vec<Process> = names
-        .iter()
-        .map(|name| again("writer_of_tickets", &[("WRITER_PATH", &text), ("WRITER_NAME", name)]))
-        .collect();
+    let writers = Writers::start("writer_of_tickets", &path);
     services.iter().for_each(|spn| realm.kvno(spn, &path, &[]));
-    for writer in writers {
-        let done = writer.finish(DEADLINE).expect_success();
-        assert!(done.text().contains("1 passed"), "{done:?}");
-    }
+    let names = writers.finish();
     let cache = credentials::read(&named(&path)).unwrap();
     let found = hosts(&cache);
     for name in &names {
@@ -197,7 +175,7 @@ fn tickets_of_many_writers_are_all_there() {
 #[test]
 #[ignore = "it is the process that a_writer_that_is_killed_leaves_a_cache_that_mit_reads kills"]
 fn writer_without_end() {
-    let path = PathBuf::from(argument("WRITER_PATH"));
+    let path = writer_path();
     for number in 0_u64.. {
         credentials::store(&named(&path), &[ticket(&format!("host-{}", number % 50))]).unwrap();
     }
@@ -211,8 +189,7 @@ fn a_writer_that_is_killed_leaves_a_cache_that_mit_reads() {
     for round in 0..40 {
         credentials::initialize(&name, &cache(&["first"])).unwrap();
         let empty = path.metadata().unwrap().len();
-        let text = path.display().to_string();
-        let writer = again("writer_without_end", &[("WRITER_PATH", &text)]);
+        let writer = writer("writer_without_end", &path, "endless");
         while path.metadata().unwrap().len() == empty {
             std::thread::sleep(Duration::from_micros(200));
         }

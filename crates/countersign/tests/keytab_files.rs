@@ -9,20 +9,20 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod on_disk;
+
 use countersign::keytabs;
 use countersign::proto::crypto::Etype;
 use countersign::proto::error::code;
 use countersign::proto::keytab::{Keytab, KeytabEntry, Selection};
 use countersign::proto::krb5::msg::principal::Principal;
 use countersign::proto::secret::Secret;
-use countersign_testkit::{Process, Realm, run};
+use countersign_testkit::{Process, Realm};
+use on_disk::{DEADLINE, Writers, mit, mode, said, writer, writer_name, writer_path};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 fn entry(host: &str, kvno: u32, key: u8) -> KeytabEntry {
     let principal = Principal::new("FILES.TEST", &["HTTP", host]);
@@ -43,21 +43,15 @@ fn selection(host: &str) -> Selection {
     Selection { principal: entry(host, 1, 0).principal, kvno: None, etype: None, old: false }
 }
 
-fn mode(path: &Path) -> u32 {
-    path.metadata().unwrap().permissions().mode() & 0o7777
-}
-
 /// What `klist -k -t -e` says.
 #[track_caller]
 fn klist(path: &Path) -> String {
-    let mut command = Command::new("klist");
-    command.envs([("KRB5_CONFIG", "/dev/null"), ("TZ", "UTC")]).args(["-kte"]).arg(path);
-    run(&mut command, DEADLINE).expect_success().text()
+    said(mit("klist").arg("-kte").arg(path))
 }
 
 #[track_caller]
 fn ktutil(lines: &str) {
-    let mut process = Process::start(Command::new("ktutil").env("KRB5_CONFIG", "/dev/null"));
+    let mut process = Process::start(&mut mit("ktutil"));
     process.stdin().unwrap().write_all(lines.as_bytes()).unwrap();
     let done = process.finish(DEADLINE).expect_success();
     assert_eq!(done.stderr, "");
@@ -142,21 +136,10 @@ fn removed_entries_are_zeros_and_mit_takes_their_place_again() {
     );
 }
 
-/// This program again, running only the test `name`, which others leave out.
-fn again(name: &str, arguments: &[(&str, &str)]) -> Process {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
-    Process::start(command.envs(arguments.iter().copied()))
-}
-
-fn argument(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by the test that starts this one"))
-}
-
 #[test]
 #[ignore = "it is a process of keys_of_many_writers_are_all_there"]
 fn writer_of_keys() {
-    let (path, name) = (PathBuf::from(argument("WRITER_PATH")), argument("WRITER_NAME"));
+    let (path, name) = (writer_path(), writer_name());
     for kvno in 1..=20 {
         keytabs::add(&path, &[entry(&name, kvno, 1), entry(&format!("not-{name}"), kvno, 2)]).unwrap();
         keytabs::remove(&path, &selection(&format!("not-{name}"))).unwrap();
@@ -170,21 +153,13 @@ fn keys_of_many_writers_are_all_there() {
     services.iter().for_each(|spn| realm.add_service(spn, &[countersign_testkit::Etype::Aes256Sha1]));
     // There is none yet: all of them want to make it.
     let path = realm.folder().join("shared-keytab");
-    let text = path.display().to_string();
-    let names: Vec<String> = (0..8).map(|number| format!("ours{number}")).collect();
-    let writers: Vec<Process> = names
-        .iter()
-        .map(|name| again("writer_of_keys", &[("WRITER_PATH", &text), ("WRITER_NAME", name)]))
-        .collect();
+    let writers = Writers::start("writer_of_keys", &path);
     // kadmin refuses a keytab that it finds while another ktadd has made it and not begun it; ours appear whole.
     while !path.exists() {
         std::thread::sleep(Duration::from_millis(1));
     }
     services.iter().for_each(|spn| realm.ktadd(spn, &path));
-    for writer in writers {
-        let done = writer.finish(DEADLINE).expect_success();
-        assert!(done.text().contains("1 passed"), "{done:?}");
-    }
+    let names = writers.finish();
     let found = rows(&path);
     for name in &names {
         (1..=20).for_each(|kvno| assert!(found.contains(&row(name, kvno, 1)), "{name} {kvno}"));
@@ -198,7 +173,7 @@ fn keys_of_many_writers_are_all_there() {
 #[test]
 #[ignore = "it is the process that a_writer_that_is_killed_leaves_a_keytab_that_mit_reads kills"]
 fn writer_without_end() {
-    let path = PathBuf::from(argument("WRITER_PATH"));
+    let path = writer_path();
     for kvno in 1.. {
         let entries: Vec<_> = (0..20).map(|number| entry(&format!("host{number}"), kvno, 1)).collect();
         keytabs::add(&path, &entries).unwrap();
@@ -210,11 +185,10 @@ fn writer_without_end() {
 fn a_writer_that_is_killed_leaves_a_keytab_that_mit_reads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keytab");
-    let text = path.display().to_string();
     for round in 0..25 {
         std::fs::write(&path, Keytab { entries: vec![entry("first", 1, 9)] }.to_bytes().unwrap().expose())
             .unwrap();
-        let writer = again("writer_without_end", &[("WRITER_PATH", &text)]);
+        let writer = writer("writer_without_end", &path, "endless");
         while path.metadata().unwrap().len() < 1_000 {
             std::thread::sleep(Duration::from_micros(200));
         }

@@ -4,9 +4,10 @@
 //! time and a random source come in as arguments, and what comes out is bytes and states.
 //!
 //! The floors, lowest first; a module uses only what stands above it in this list:
-//! [`secret`] and [`time`] · [`error`] · [`der`] · [`crypto`] · [`krb5::msg`] · [`keytab`] and [`ccache`] · [`gss`] ·
+//! [`secret`], [`time`] and `bits` · [`error`] · [`der`] · [`crypto`] · [`krb5::msg`] · [`keytab`] and [`ccache`] · [`gss`] ·
 //! [`policy`] · [`krb5`]'s acceptor, initiator and per-message protection · [`ntlm`] · [`protection`] · [`spnego`] · [`context`].
 
+mod bits;
 pub mod ccache;
 pub mod context;
 pub mod crypto;

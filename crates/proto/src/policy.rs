@@ -88,6 +88,7 @@ pub struct InitiatorPolicy {
     pub negotiate: bool,
     /// The channel that leads to the service, if it has a binding.
     pub channel_bindings: Option<ChannelBindings>,
+    sign_only: bool,
     waivers: WaiverSet,
 }
 
@@ -167,6 +168,12 @@ impl AcceptorPolicy {
         self.permitted_enctypes.contains(&etype)
     }
 
+    /// Whether messages are taken that are signed but not sealed: [`DangerousAcceptor::allow_unsealed`].
+    #[must_use]
+    pub fn takes_unsealed(&self) -> bool {
+        self.gives_up(Waiver::AllowUnsealed)
+    }
+
     pub(crate) fn gives_up(&self, waiver: Waiver) -> bool {
         self.waivers.contains(waiver)
     }
@@ -179,6 +186,7 @@ impl Default for InitiatorPolicy {
             clock_skew: DEFAULT_CLOCK_SKEW,
             negotiate: false,
             channel_bindings: None,
+            sign_only: false,
             waivers: WaiverSet::default(),
         }
     }
@@ -194,6 +202,12 @@ impl InitiatorPolicy {
     #[must_use]
     pub fn permits(&self, etype: Etype) -> bool {
         self.permitted_enctypes.contains(&etype)
+    }
+
+    /// Whether confidentiality is asked for, which [`DangerousInitiator::sign_only`] gives up.
+    #[must_use]
+    pub fn asks_to_seal(&self) -> bool {
+        !self.sign_only
     }
 
     pub(crate) fn gives_up(&self, waiver: Waiver) -> bool {
@@ -259,6 +273,13 @@ impl DangerousInitiator<'_> {
     pub fn allow_unsealed(&mut self) -> &mut Self {
         self.0.waivers.allow_unsealed = true;
         self
+    }
+
+    /// Ask for signatures alone, and take messages with no more than that, as [`Self::allow_unsealed`] does: anybody on the
+    /// way can read what is sent.
+    pub fn sign_only(&mut self) -> &mut Self {
+        self.0.sign_only = true;
+        self.allow_unsealed()
     }
 }
 

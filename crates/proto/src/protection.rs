@@ -1,11 +1,10 @@
 //! Protection of messages, whichever mechanism agreed on it: one half for each direction.
 
 use crate::krb5::per_message::{self, Confidentiality, Layout, MessageError, Order, Role, Unwrapped};
+use crate::krb5::pseudo_random::{ContextKeys, PrfKey, PseudoRandomError};
 use crate::ntlm::protection as ntlm;
+use crate::secret::Secret;
 use rand_core::CryptoRng;
-
-/// Bytes of a signature before each message of NTLM.
-const NTLM_PREFIX: usize = 16;
 
 /// Protects the messages that this end sends.
 pub enum Sender {
@@ -21,7 +20,28 @@ impl Sender {
     pub fn layout(&self, confidentiality: Confidentiality, plaintext_len: usize) -> Layout {
         match self {
             Self::Kerberos(sender) => sender.layout(confidentiality, plaintext_len),
-            Self::Ntlm(_) => Layout { prefix: NTLM_PREFIX, trailer: 0 },
+            Self::Ntlm(sender) => sender.layout(),
+        }
+    }
+
+    /// Bytes around a plaintext in a wrap token whose ciphertext is to be as long as the plaintext, with all else before it, as SSPI's
+    /// EncryptMessage has it: TOKEN (for AES with SHA-1 60 bytes, with SHA-2 64 or 72; for NTLM 16), DATA, PADDING. Nothing comes
+    /// after it but the one byte of padding that Kerberos has with RC4, whose `prefix` depends on `plaintext_len`; the others' does
+    /// not.
+    #[must_use]
+    pub fn split_layout(&self, confidentiality: Confidentiality, plaintext_len: usize) -> Layout {
+        match self {
+            Self::Kerberos(sender) => sender.split_layout(confidentiality, plaintext_len),
+            Self::Ntlm(sender) => sender.layout(),
+        }
+    }
+
+    /// Length in bytes of a MIC token.
+    #[must_use]
+    pub fn mic_len(&self) -> usize {
+        match self {
+            Self::Kerberos(sender) => sender.mic_len(),
+            Self::Ntlm(_) => ntlm::SIGNATURE_LEN,
         }
     }
 
@@ -54,6 +74,23 @@ impl Sender {
     ) -> Result<(), MessageError> {
         match self {
             Self::Kerberos(sender) => sender.wrap_in_place(confidentiality, buffer, rng),
+            Self::Ntlm(sender) => sender.wrap_in_place(confidentiality, buffer),
+        }
+    }
+
+    /// Makes a wrap token where the plaintext lies, in the layout of [`Sender::split_layout`]. Whoever opens wrap tokens opens this
+    /// too.
+    ///
+    /// # Errors
+    /// As [`Sender::wrap_in_place`].
+    pub fn wrap_split_in_place(
+        &mut self,
+        confidentiality: Confidentiality,
+        buffer: &mut [u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), MessageError> {
+        match self {
+            Self::Kerberos(sender) => sender.wrap_split_in_place(confidentiality, buffer, rng),
             Self::Ntlm(sender) => sender.wrap_in_place(confidentiality, buffer),
         }
     }
@@ -91,6 +128,15 @@ impl Receiver {
         }
     }
 
+    /// Length in bytes of a MIC token.
+    #[must_use]
+    pub fn mic_len(&self) -> usize {
+        match self {
+            Self::Kerberos(receiver) => receiver.mic_len(),
+            Self::Ntlm(_) => ntlm::SIGNATURE_LEN,
+        }
+    }
+
     /// Verifies a MIC token over the concatenation of `message`.
     ///
     /// # Errors
@@ -118,6 +164,34 @@ impl Receiver {
         match self {
             Self::Kerberos(receiver) => receiver.has_verified_any(),
             Self::Ntlm(receiver) => receiver.has_verified_any(),
+        }
+    }
+}
+
+/// Makes keys for protocols above, for as long as it is kept. There is no `Debug`, and what it holds is wiped with the last clone.
+#[derive(Clone)]
+pub enum ExportKeys {
+    /// RFC 7802.
+    Kerberos(ContextKeys),
+    /// NTLM defines no pseudo-random function.
+    Ntlm,
+}
+
+impl ExportKeys {
+    /// `length` bytes of a key, which the peer gets for the same `input` too, and nobody else (GSS_Pseudo_random, RFC 4401);
+    /// `input` is to begin with a label that no other protocol uses.
+    ///
+    /// # Errors
+    /// If NTLM made the context, or `length` is more than [`crate::krb5::pseudo_random::MAX_PSEUDO_RANDOM_LEN`].
+    pub fn pseudo_random(
+        &self,
+        key: PrfKey,
+        input: &[u8],
+        length: usize,
+    ) -> Result<Secret, PseudoRandomError> {
+        match self {
+            Self::Kerberos(keys) => keys.pseudo_random(key, input, length),
+            Self::Ntlm => Err(PseudoRandomError::NotDefined),
         }
     }
 }

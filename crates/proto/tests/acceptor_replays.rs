@@ -152,6 +152,7 @@ fn a_store_that_cannot_tell_is_a_refusal_with_a_code_for_each_cause() {
         (ReplayUnavailable::ClientShare, code::REPLAY_CLIENT_SHARE_USED),
         (ReplayUnavailable::Horizon, code::REPLAY_HORIZON),
         (ReplayUnavailable::Down, code::REPLAY_STORE_UNAVAILABLE),
+        (ReplayUnavailable::Changed, code::REPLAY_STORE_CHANGED),
     ] {
         let mut out = Vec::new();
         let check = check_of(&service, &Mint::default().ap_req());

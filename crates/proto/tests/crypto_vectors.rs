@@ -6,8 +6,8 @@
 mod reader;
 
 use countersign_proto::crypto::{Cipher, CryptoError, Etype, Key, KeyUsage, string_to_key};
+use countersign_testkit::ScriptedRng;
 use proptest::prelude::*;
-use rand_core::{Infallible, TryCryptoRng, TryRng};
 use reader::{Record, records};
 
 const ETYPES: [Etype; 5] = [
@@ -17,29 +17,6 @@ const ETYPES: [Etype; 5] = [
     Etype::Aes256CtsHmacSha384_192,
     Etype::ArcfourHmac,
 ];
-
-/// Gives out bytes laid down before, once.
-struct Scripted(Vec<u8>);
-
-impl TryRng for Scripted {
-    type Error = Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut word = [0; 4];
-        self.try_fill_bytes(&mut word).map(|()| u32::from_le_bytes(word))
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut word = [0; 8];
-        self.try_fill_bytes(&mut word).map(|()| u64::from_le_bytes(word))
-    }
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        let rest = self.0.split_off(bytes.len());
-        bytes.copy_from_slice(&self.0);
-        self.0 = rest;
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Scripted {}
 
 fn etype_of(record: &Record) -> Etype {
     Etype::from_wire(i32::try_from(record.number("etype")).unwrap()).unwrap()
@@ -64,7 +41,7 @@ fn message(size: i64) -> Vec<u8> {
 
 fn sealed(cipher: &Cipher, confounder: &[u8], plaintext: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    cipher.seal(&mut Scripted(confounder.to_vec()), plaintext, &mut out);
+    cipher.seal(&mut ScriptedRng::new(confounder.to_vec()), plaintext, &mut out);
     out
 }
 
@@ -273,12 +250,12 @@ fn the_integrity_tag_is_the_end_of_a_ciphertext_and_the_start_with_rc4() {
 fn sealing_where_there_is_no_room_is_refused_and_draws_nothing() {
     for etype in ETYPES {
         let cipher = key(etype).cipher(KeyUsage::AP_REP);
-        let mut rng = Scripted(vec![1; 16]);
+        let mut rng = ScriptedRng::new(vec![1; 16]);
         let mut buf = vec![0; cipher.overhead() - 1];
         let refused = cipher.seal_in_place(&mut rng, &mut buf);
         let length = buf.len();
         assert_eq!(refused, Err(CryptoError::TooShort { etype, length, least: cipher.overhead() }));
-        assert_eq!(rng.0.len(), 16);
+        assert_eq!(rng.left(), 16);
     }
 }
 
@@ -287,7 +264,7 @@ fn sealing_appends_to_what_is_there() {
     for etype in ETYPES {
         let cipher = key(etype).cipher(KeyUsage::AP_REP);
         let mut out = b"header".to_vec();
-        cipher.seal(&mut Scripted(vec![1; 16]), b"plaintext", &mut out);
+        cipher.seal(&mut ScriptedRng::new(vec![1; 16]), b"plaintext", &mut out);
         assert_eq!(&out[..6], b"header");
         assert_eq!(cipher.open_in_place(&mut out[6..]).unwrap(), b"plaintext");
     }
@@ -296,7 +273,7 @@ fn sealing_appends_to_what_is_there() {
 #[test]
 fn generated_keys_are_as_long_as_their_etype_has_them() {
     for etype in ETYPES {
-        let made = Key::generate(etype, &mut Scripted((0..64).collect()));
+        let made = Key::generate(etype, &mut ScriptedRng::new((0..64).collect()));
         assert_eq!(made.expose(), (0..64).take(etype.key_len()).collect::<Vec<u8>>());
     }
 }

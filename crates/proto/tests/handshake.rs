@@ -1,7 +1,9 @@
 //! Whole handshakes: an initiator and an acceptor that were written apart from each other's tests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use countersign_proto::context::{Acceptor, AcceptorStep, InitiatorStep, PeerProof, SecurityContext};
+use countersign_proto::context::{
+    Acceptor, AcceptorStep, ContextParts, InitiatorStep, PeerProof, SecurityContext,
+};
 use countersign_proto::crypto::Etype;
 use countersign_proto::error::{Refusal, code};
 use countersign_proto::gss::ChannelBindings;
@@ -243,16 +245,17 @@ fn a_cut_connection_leaves_no_context_at_the_end_that_waits() {
 fn contexts_and_their_halves_can_be_given_to_other_threads() {
     fn sendable<T: Send + 'static>(_: &T) {}
     let (initiator, acceptor) = pair().meet().contexts();
-    let (_, mut sender, receiver) = initiator.into_parts();
+    let ContextParts { mut sender, receiver, export, .. } = initiator.into_parts();
     sendable(&sender);
     sendable(&receiver);
+    sendable(&export);
     let token = std::thread::spawn(move || {
         let mut token = Vec::new();
         sender.wrap(Confidentiality::Sealed, b"x", &mut TestRng::new(1), &mut token).unwrap();
         token
     });
     let mut token = token.join().unwrap();
-    let (_, _, mut receiver) = acceptor.into_parts();
+    let mut receiver = acceptor.into_parts().receiver;
     assert_eq!(receiver.unwrap_in_place(&mut token).unwrap().plaintext, b"x");
 }
 

@@ -16,8 +16,8 @@ use countersign_proto::crypto::spake::{
 use countersign_proto::crypto::{Etype, Key, KeyUsage};
 use countersign_proto::krb5::spake::{Transcript, derive_key, derive_w};
 use countersign_proto::secret::Secret;
+use countersign_testkit::ScriptedRng;
 use proptest::prelude::*;
-use rand_core::{Infallible, TryCryptoRng, TryRng};
 use reader::{Record, records};
 
 const GROUPS: [SpakeGroup; 2] = [SpakeGroup::Edwards25519, SpakeGroup::P256];
@@ -29,32 +29,9 @@ const ETYPES: [Etype; 4] = [
     Etype::Aes256CtsHmacSha384_192,
 ];
 
-/// Gives out bytes laid down before, once.
-struct Scripted(Vec<u8>);
-
-impl TryRng for Scripted {
-    type Error = Infallible;
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut word = [0; 4];
-        self.try_fill_bytes(&mut word).map(|()| u32::from_le_bytes(word))
-    }
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut word = [0; 8];
-        self.try_fill_bytes(&mut word).map(|()| u64::from_le_bytes(word))
-    }
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        let rest = self.0.split_off(bytes.len());
-        bytes.copy_from_slice(&self.0);
-        self.0 = rest;
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Scripted {}
-
 /// What must be drawn to come to the vector's x or y.
-fn draws(group: SpakeGroup, scalar: &[u8]) -> Scripted {
-    Scripted(match group {
+fn draws(group: SpakeGroup, scalar: &[u8]) -> ScriptedRng {
+    ScriptedRng::new(match group {
         SpakeGroup::Edwards25519 => [eighth(scalar), vec![0; SPAKE_LEN]].concat(),
         SpakeGroup::P256 => scalar.to_vec(),
     })
@@ -239,8 +216,8 @@ fn hex(text: &str) -> Vec<u8> {
 
 fn pair(w: &SecretInput, client: [u8; 64], kdc: [u8; 64]) -> (ClientShare, KdcShare) {
     (
-        ClientShare::generate(w, &mut Scripted(client.to_vec())),
-        KdcShare::generate(w, &mut Scripted(kdc.to_vec())),
+        ClientShare::generate(w, &mut ScriptedRng::new(client.to_vec())),
+        KdcShare::generate(w, &mut ScriptedRng::new(kdc.to_vec())),
     )
 }
 
@@ -252,8 +229,8 @@ fn random() -> impl Strategy<Value = [u8; 64]> {
 /// K'[1] as the client and as the KDC make it.
 fn factor_keys(group: SpakeGroup, client_key: &Key, kdc_key: &Key, draws: [[u8; 64]; 2]) -> [Key; 2] {
     let [client_w, kdc_w] = [client_key, kdc_key].map(|key| derive_w(key, group));
-    let client = ClientShare::generate(&client_w, &mut Scripted(draws[0].to_vec()));
-    let kdc = KdcShare::generate(&kdc_w, &mut Scripted(draws[1].to_vec()));
+    let client = ClientShare::generate(&client_w, &mut ScriptedRng::new(draws[0].to_vec()));
+    let kdc = KdcShare::generate(&kdc_w, &mut ScriptedRng::new(draws[1].to_vec()));
     let mut transcript = Transcript::new(group);
     transcript.absorb(&[kdc.public()]);
     transcript.absorb(&[client.public()]);
@@ -281,7 +258,7 @@ proptest! {
         let [sent, expected] = factor_keys(group, &wrong, &right, [client, kdc]);
         prop_assert_ne!(sent.expose(), expected.expose());
         let mut factor = Vec::new();
-        sent.cipher(KeyUsage(65)).seal(&mut Scripted(vec![0; 16]), b"factor", &mut factor);
+        sent.cipher(KeyUsage(65)).seal(&mut ScriptedRng::new(vec![0; 16]), b"factor", &mut factor);
         prop_assert!(expected.cipher(KeyUsage(65)).open_in_place(&mut factor).is_err());
     }
 

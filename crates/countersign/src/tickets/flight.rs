@@ -144,43 +144,46 @@ mod tests {
         }
     }
 
-    #[test]
-    fn threads_that_ask_at_once_share_one_answer() {
-        let (flights, asked) = (Flights::default(), AtomicUsize::new(0));
-        let first = match flights.board(1) {
+    fn first(flights: &Flights<u8, usize>) -> Asker<'_, u8, usize> {
+        match flights.board(1) {
             Boarding::Ask(asker) => asker,
             Boarding::Wait(_) => panic!("nobody asked before"),
-        };
-        std::thread::scope(|scope| {
+        }
+    }
+
+    /// What twenty threads were answered that asked while the first asker was on its way, until `end` was done to it; and
+    /// how often they asked afresh.
+    fn twenty(end: impl FnOnce(Asker<'_, u8, usize>)) -> (Vec<usize>, usize) {
+        let (flights, asked) = (Flights::default(), AtomicUsize::new(0));
+        let first = first(&flights);
+        let answers = std::thread::scope(|scope| {
             let others: Vec<_> = (0..20).map(|_| scope.spawn(|| answer(&flights, &asked))).collect();
             std::thread::sleep(std::time::Duration::from_millis(50));
-            first.land(7);
-            // Those that came after the landing asked again, once.
-            assert!(others.into_iter().all(|other| [7, 40].contains(&other.join().unwrap())));
+            end(first);
+            others.into_iter().map(|other| other.join().unwrap()).collect()
         });
-        assert!(asked.load(Ordering::SeqCst) <= 1);
+        (answers, asked.into_inner())
+    }
+
+    #[test]
+    fn threads_that_ask_at_once_share_one_answer() {
+        let (answers, asked) = twenty(|first| first.land(7));
+        // Those that came after the landing asked again, once.
+        assert!(answers.iter().all(|answer| [7, 40].contains(answer)));
+        assert!(asked <= 1);
     }
 
     #[test]
     fn a_question_that_was_given_up_is_asked_by_one_who_waits() {
-        let (flights, asked) = (Flights::default(), AtomicUsize::new(0));
-        let first = match flights.board(1) {
-            Boarding::Ask(asker) => asker,
-            Boarding::Wait(_) => panic!("nobody asked before"),
-        };
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (0..20).map(|_| scope.spawn(|| answer(&flights, &asked))).collect();
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            drop(first);
-            assert!(others.into_iter().all(|other| other.join().unwrap() >= 40));
-        });
-        assert!(asked.load(Ordering::SeqCst) >= 1);
+        let (answers, asked) = twenty(|first| drop(first));
+        assert!(answers.iter().all(|answer| *answer >= 40));
+        assert!(asked >= 1);
     }
 
     #[tokio::test]
     async fn a_task_that_waits_sees_an_answer_that_lands_before_or_after_it_looks() {
-        let flights = Flights::<u8, u8>::default();
-        let Boarding::Ask(asker) = flights.board(1) else { panic!("nobody asked before") };
+        let flights = Flights::default();
+        let asker = first(&flights);
         let Boarding::Wait(flight) = flights.board(1) else { panic!("it is on its way") };
         let (waited, ()) = tokio::join!(flight.wait(), async { asker.land(5) });
         assert_eq!(waited, Some(5));

@@ -4,13 +4,14 @@ use crate::krb5::per_message::{self, MessageError, SequenceMode};
 use crate::krb5::{acceptor, initiator};
 use crate::ntlm;
 use crate::policy::Waiver;
-use crate::protection::{Receiver, Sender};
+use crate::protection::{ExportKeys, Receiver, Sender};
 use crate::spnego::{MechListMic, MechListProven};
 
 /// A context that its mechanism has proved, while the negotiation around it may still owe its own proof.
 pub(super) struct Candidate {
     facts: Facts,
     protection: Protection,
+    export: ExportKeys,
     require_sealed: bool,
 }
 
@@ -30,39 +31,49 @@ pub(super) enum ListProof {
 
 impl Candidate {
     pub(super) fn accepted(established: acceptor::Established, require_sealed: bool) -> Self {
-        let acceptor::Established { facts, protection, ticket, authenticator, bindings, conversation, fresh } =
-            established;
+        let acceptor::Established {
+            facts,
+            protection,
+            keys,
+            ticket,
+            authenticator,
+            bindings,
+            conversation,
+            fresh,
+        } = established;
         // The proofs have no content: to hold them is what counts.
         let _: (acceptor::TicketOpened, acceptor::AuthenticatorOpened) = (ticket, authenticator);
         let _: (acceptor::BindingsCompared, acceptor::NotReplayed) = (bindings, fresh);
         let _: acceptor::ConversationCompared = conversation;
-        Self::new(Facts::Kerberos(facts), kerberos(protection, require_sealed), require_sealed)
+        let protection = kerberos(protection, require_sealed);
+        Self::new(Facts::Kerberos(facts), protection, ExportKeys::Kerberos(keys), require_sealed)
     }
 
     pub(super) fn initiated(established: initiator::Established, require_sealed: bool) -> Self {
-        let initiator::Established { facts, protection, ap_rep } = established;
+        let initiator::Established { facts, protection, keys, ap_rep } = established;
         let _: initiator::ApRepVerified = ap_rep;
-        Self::new(Facts::Kerberos(facts), kerberos(protection, require_sealed), require_sealed)
+        let protection = kerberos(protection, require_sealed);
+        Self::new(Facts::Kerberos(facts), protection, ExportKeys::Kerberos(keys), require_sealed)
     }
 
     pub(super) fn accepted_by_ntlm(established: ntlm::acceptor::Established, require_sealed: bool) -> Self {
         let ntlm::acceptor::Established { facts, protection, nt_proof, bindings, mic } = established;
         let _: (ntlm::acceptor::NtProofVerified, ntlm::acceptor::MicVerified) = (nt_proof, mic);
         let _: ntlm::acceptor::BindingsCompared = bindings;
-        Self::new(by_ntlm(facts), Protection::Ntlm(protection), require_sealed)
+        Self::new(by_ntlm(facts), Protection::Ntlm(protection), ExportKeys::Ntlm, require_sealed)
     }
 
     /// A context in which the service proved nothing: only a policy that names that makes one.
     pub(super) fn initiated_by_ntlm(established: ntlm::initiator::Established, require_sealed: bool) -> Self {
         let ntlm::initiator::Established { facts, protection } = established;
-        Self::new(by_ntlm(facts), Protection::Ntlm(protection), require_sealed)
+        Self::new(by_ntlm(facts), Protection::Ntlm(protection), ExportKeys::Ntlm, require_sealed)
     }
 
-    fn new(mut facts: Facts, protection: Protection, require_sealed: bool) -> Self {
+    fn new(mut facts: Facts, protection: Protection, export: ExportKeys, require_sealed: bool) -> Self {
         if !require_sealed {
             facts.give_up(Waiver::AllowUnsealed);
         }
-        Self { facts, protection, require_sealed }
+        Self { facts, protection, export, require_sealed }
     }
 
     pub(super) fn into_facts(self) -> Facts {
@@ -84,7 +95,7 @@ impl Candidate {
                 (Sender::Ntlm(sender), Receiver::Ntlm(receiver))
             }
         };
-        SecurityContext::new(self.facts, negotiated, sender, receiver)
+        SecurityContext::new(self.facts, negotiated, sender, receiver, self.export)
     }
 }
 

@@ -1,7 +1,8 @@
-use crate::gss::MechChoice;
+use crate::gss::{GssFlags, MechChoice};
 use crate::krb5::facts::{BindingsState, Facts as KerberosFacts};
-use crate::ntlm::Facts as NtlmFacts;
+use crate::ntlm::{Facts as NtlmFacts, NegotiateFlags};
 use crate::policy::Waiver;
+use crate::time::Timestamp;
 
 /// What a context knows: who, by which mechanism, under which conditions.
 #[derive(Clone, Debug)]
@@ -61,6 +62,33 @@ impl Facts {
     #[must_use]
     pub fn mutual(&self) -> bool {
         self.kerberos().is_some_and(|facts| facts.mutual)
+    }
+
+    /// Whether confidentiality was agreed on: Kerberos' CONF flag, NTLM's SEAL. Without it messages are to be signed only, which
+    /// an end takes whose policy demands no more. With it a client may still mean to sign only: MIT's and Heimdal's
+    /// libraries set the flag whatever their programs ask for.
+    #[must_use]
+    pub fn sealed(&self) -> bool {
+        match self {
+            Self::Kerberos(facts) => facts.flags.contains(GssFlags::CONF),
+            Self::Ntlm { facts, .. } => facts.flags.contains(NegotiateFlags::SEAL),
+        }
+    }
+
+    /// Whether signatures were agreed on: Kerberos' INTEG flag, NTLM's SIGN. Messages are signed either way; who asked for neither
+    /// this nor [`Facts::sealed`] meant to send without protection.
+    #[must_use]
+    pub fn signed(&self) -> bool {
+        match self {
+            Self::Kerberos(facts) => facts.flags.contains(GssFlags::INTEG),
+            Self::Ntlm { facts, .. } => facts.flags.contains(NegotiateFlags::SIGN),
+        }
+    }
+
+    /// Until when the context is good: the end of the ticket's life, by the KDC's clock. NTLM knows no end.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.kerberos().map(|facts| facts.endtime)
     }
 
     /// What became of the channel bindings.

@@ -110,6 +110,12 @@ impl Initiator {
         self.kerberos.as_ref().map(|credential| &credential.ticket)
     }
 
+    /// What this client demands.
+    #[must_use]
+    pub fn policy(&self) -> &InitiatorPolicy {
+        &self.policy
+    }
+
     /// The service that is to be reached.
     #[must_use]
     pub fn service(&self) -> &Principal {

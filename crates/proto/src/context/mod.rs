@@ -16,7 +16,7 @@ pub use acceptor::{
 };
 pub use facts::Facts;
 pub use initiator::{AwaitReply, Initiator, InitiatorStep};
-pub use security_context::{PeerProof, SecurityContext};
+pub use security_context::{ContextParts, PeerProof, SecurityContext};
 
 /// Most tokens that a peer may send in one handshake.
 pub const MAX_LEGS: u8 = 8;

@@ -1,7 +1,9 @@
 use super::Facts;
 use crate::gss::MechChoice;
 use crate::krb5::per_message::Role;
-use crate::protection::{Receiver, Sender};
+use crate::krb5::pseudo_random::{PrfKey, PseudoRandomError};
+use crate::protection::{ExportKeys, Receiver, Sender};
+use crate::secret::Secret;
 
 /// A context that both ends agree on. It can be built from proofs only.
 pub struct SecurityContext {
@@ -9,6 +11,19 @@ pub struct SecurityContext {
     negotiated: bool,
     sender: Sender,
     receiver: Receiver,
+    export: ExportKeys,
+}
+
+/// A context taken apart, so that each part can go its own way.
+pub struct ContextParts {
+    /// Who, by which keys, under which conditions.
+    pub facts: Facts,
+    /// Protects messages to the peer.
+    pub sender: Sender,
+    /// Verifies messages of the peer.
+    pub receiver: Receiver,
+    /// Makes keys for protocols above.
+    pub export: ExportKeys,
 }
 
 /// What is proved of the peer so far.
@@ -22,8 +37,14 @@ pub enum PeerProof {
 
 impl SecurityContext {
     /// Only [`super::candidate::Candidate::prove`] calls this, when it holds every proof.
-    pub(super) fn new(facts: Facts, negotiated: bool, sender: Sender, receiver: Receiver) -> Self {
-        Self { facts, negotiated, sender, receiver }
+    pub(super) fn new(
+        facts: Facts,
+        negotiated: bool,
+        sender: Sender,
+        receiver: Receiver,
+        export: ExportKeys,
+    ) -> Self {
+        Self { facts, negotiated, sender, receiver, export }
     }
 
     /// Who, by which keys, under which conditions.
@@ -66,9 +87,24 @@ impl SecurityContext {
         &mut self.receiver
     }
 
-    /// The facts and both directions apart.
+    /// `length` bytes of a key for a protocol above, which the peer gets for the same `input` too, and nobody else
+    /// (GSS_Pseudo_random, RFC 4401); `input` is to begin with a label that no other protocol uses.
+    ///
+    /// # Errors
+    /// If NTLM made the context, or `length` is more than [`crate::krb5::pseudo_random::MAX_PSEUDO_RANDOM_LEN`].
+    pub fn pseudo_random(
+        &self,
+        key: PrfKey,
+        input: &[u8],
+        length: usize,
+    ) -> Result<Secret, PseudoRandomError> {
+        self.export.pseudo_random(key, input, length)
+    }
+
+    /// The facts, both directions and the keys for protocols above, apart.
     #[must_use]
-    pub fn into_parts(self) -> (Facts, Sender, Receiver) {
-        (self.facts, self.sender, self.receiver)
+    pub fn into_parts(self) -> ContextParts {
+        let Self { facts, negotiated: _, sender, receiver, export } = self;
+        ContextParts { facts, sender, receiver, export }
     }
 }

@@ -99,6 +99,15 @@ pub(crate) fn hmac_md5(key: &[u8; LEN], parts: &[&[u8]]) -> [u8; LEN] {
     Hmac::<Md5>::new(key).sign(parts)
 }
 
+/// The same of `head` and then `parts`, for NTLM's signatures.
+pub(crate) fn hmac_md5_headed(key: &[u8; LEN], head: &[u8], parts: &[&[u8]]) -> [u8; LEN] {
+    let key = Hmac::<Md5>::new(key);
+    let mut message = key.start();
+    message.update(head);
+    parts.iter().for_each(|part| message.update(part));
+    key.finish(message)
+}
+
 /// Encrypts or decrypts `data` where it lies with the key stream of `key` from its beginning.
 pub(crate) fn rc4_apply(key: &[u8; LEN], data: &mut [u8]) {
     // RC4 repeats its key to 256 bytes, so a key written twice is the same key, and one whose type rules out failure.

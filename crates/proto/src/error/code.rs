@@ -327,6 +327,9 @@ codes! {
     3017 CLIENT_NOT_ALLOWED Policy Some(KRB_ERR_GENERIC),
         "The client proved who it is, and the policy or the program says no to it.",
         "add the client to the allow list if it should have access";
+    3018 REPLAY_STORE_CHANGED Environment Some(KRB_ERR_GENERIC),
+        "The shared replay store was restarted or another took its place, so entries of this time may be lost.",
+        "nothing: clients are let in again two skews after the change; persistence does not shorten that, fewer restarts do";
 
     3101 NTLM_MESSAGE_MALFORMED PeerMisbehaved None,
         "A client's NTLM message breaks its layout (MS-NLMP section 2.2.1).",
@@ -436,6 +439,12 @@ codes! {
     5009 SEQUENCE_EXHAUSTED Environment None,
         "The sequence number of a direction has reached its end.",
         "open a new connection";
+    5010 PSEUDO_RANDOM_NOT_DEFINED Caller None,
+        "Pseudo-random bytes were asked for of a context that has none: NTLM defines no function for them.",
+        "let protocols that need a key of the session be used with Kerberos alone";
+    5011 PSEUDO_RANDOM_TOO_LONG Caller None,
+        "More pseudo-random bytes were asked for than a context gives out at once.",
+        "ask for a key, and make of it what has to be longer";
 
     6001 KDC_CLIENT_UNKNOWN Mismatch None,
         "The KDC does not know the client principal.",
@@ -614,6 +623,64 @@ codes! {
         "The process that serves the realm cannot be asked to change it.",
         "look into that process's log; run the command as the user that it runs as, or as root";
 
+    7201 REPLAY_STORE_UNREADABLE Configuration None,
+        "The folder of the replay store, or a file in it, cannot be made, read or changed.",
+        "check the path, the owner and the space left: the folder must belong to the user that the service runs as";
+    7202 REPLAY_STORE_IN_USE Configuration None,
+        "Another process keeps its replay store in that folder.",
+        "give each instance a folder of its own; instances behind one name share a store in Valkey";
+    7203 REPLAY_STORE_DAMAGED Configuration None,
+        "A file of the replay store is missing, or was altered after it was written.",
+        "look for a failing disk; then stop the service for two clock skews and a minute, remove the folder's files, and start it again";
+    7204 REPLAY_STORE_TOO_NEW Configuration None,
+        "A file of the replay store was written by a newer version of this program.",
+        "run that version again, or treat the folder as a damaged one";
+    7205 REPLAY_STORE_EXPOSED Configuration None,
+        "Others than the service's user may change the folder of the replay store.",
+        "give the folder to the user that the service runs as, with mode 0700";
+    7206 VALKEY_URL_WRONG Configuration None,
+        "The address of the shared replay store cannot be used.",
+        "write redis://HOST:PORT/DATABASE or unix:///PATH; the password belongs into a file, and TLS into a tunnel";
+    7207 VALKEY_EVICTS Configuration None,
+        "The shared replay store may throw entries away when its memory is full.",
+        "set maxmemory-policy to noeviction in its configuration, and keep other data in another instance";
+    7208 VALKEY_UNUSABLE Configuration None,
+        "The shared replay store answers, but refuses what it is needed for.",
+        "check user and password, that the user may run AUTH, SELECT, INFO, GET and SET on the prefix, and that the address leads to the primary";
+    7209 VALKEY_ABSENT Environment None,
+        "The shared replay store does not answer.",
+        "check the address, and that it is running and can be reached";
+    7211 SOCKET_NOT_INHERITED Configuration None,
+        "The socket that was to be inherited is not there, or is none that connections can be accepted on.",
+        "check the names of the sockets in the socket unit (FileDescriptorName=), and that the unit starts this service";
+    7212 SERVICE_MANAGER_SILENT Environment None,
+        "The service manager cannot be told how the service fares.",
+        "check NOTIFY_SOCKET, and NotifyAccess= of the unit";
+    7221 CONFIG_UNREADABLE Configuration None,
+        "The configuration file cannot be read, or is no TOML.",
+        "check the path and the line; docs/countersign.sample.toml shows every setting";
+    7222 CONFIG_KEY_UNKNOWN Configuration None,
+        "A setting of that name does not exist there.",
+        "correct the spelling; docs/configuration.md lists every setting";
+    7223 CONFIG_VALUE_WRONG Configuration None,
+        "A setting has a value that it cannot have.",
+        "write one of the values that may stand there; docs/configuration.md lists them";
+    7224 CONFIG_CONTRADICTORY Configuration None,
+        "Two settings cannot stand together, or one needs another that is not there.",
+        "take one of the two away, or add the one that is missing";
+    7225 CONFIG_VARIABLE_UNKNOWN Configuration None,
+        "A variable of the environment begins with COUNTERSIGN_ and names no setting.",
+        "correct its name, COUNTERSIGN_SECTION_KEY or COUNTERSIGN_LISTENER_NAME_KEY, or unset it";
+    7226 CONFIG_FILE_UNUSABLE Configuration None,
+        "A file or folder that the configuration names is not there, or cannot be read.",
+        "check the path, and that the program's user may read it";
+    7227 CONFIG_FILE_EXPOSED Configuration None,
+        "A file with a secret that the configuration names can be read by others.",
+        "give the file mode 0600, and change the secret if others may have read it";
+    7228 CONFIG_KEYS_USELESS Configuration None,
+        "The keytab holds no key that the listener's policy lets it use.",
+        "export a key of a permitted etype for the service, or change permitted_enctypes or accept_principals";
+
     8001 FRAME_EMPTY PeerMisbehaved None,
         "A frame of length 0, which is never sent.",
         "check that the peer uses the same framing";
@@ -644,6 +711,30 @@ codes! {
     8010 AUDIT_FAILED Configuration None,
         "The audit file cannot be written.",
         "free space, or name another file with --audit";
+    8011 NNS_RECORD_UNKNOWN PeerMisbehaved None,
+        "A handshake record of NNS is of a kind that there is not.",
+        "check that the peer speaks .NET's NegotiateStream on this port; for the reference listing's framing use dword";
+    8012 NNS_ERROR_RECEIVED Mismatch None,
+        "The peer ended an NNS handshake with an error record.",
+        "look into the peer's log; the status says which of its checks failed";
+    8013 PROTECTION_TOO_LOW Policy None,
+        "The client did not ask for the protection of messages that this listener demands.",
+        "let the client ask for EncryptAndSign; or, if its messages may be read by anybody, configure the level sign and allow_unsealed";
+    8014 SESSION_EXPIRED Policy None,
+        "The ticket has expired, and the policy ends sessions with their tickets.",
+        "let the client get a new ticket and connect again";
+    8015 ONE_MESSAGE_ONLY Caller None,
+        "A second message was to be sent in a framing that has room for one in each direction.",
+        "put everything into one message, or use the framing dword";
+    8021 ATTEMPTS_BLOCKED Policy None,
+        "Too many handshakes from that address failed within a minute, so no more are begun with it for a while.",
+        "look into the audit record for what failed; failed_attempts_block sets the limit";
+    8022 NOT_RECORDED Environment None,
+        "The record of a client cannot be written, and a client without a record is not let in.",
+        "free space or mend the audit file; on_audit_failure = continue lets clients in without a record";
+    8023 DRAINED Environment None,
+        "The service was told to end, and the connection was still open when the deadline of that came.",
+        "connect again to the service that took its place; drain_deadline sets how long connections may last";
 
     9001 USAGE Configuration None,
         "A flag or value on the command line is wrong.",

@@ -5,11 +5,13 @@
 //! is told, and the general advice.
 
 pub mod code;
+mod status;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use code::Code;
+pub use status::SecurityStatus;
 
 /// Whose move it is after a refusal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,6 @@
 //! Context flags.
 
+use crate::bits::named_bits;
 use std::fmt;
 
 /// Context flags as RFC 4121 section 4.1.1.1 and MS-KILE put them on the wire.
@@ -37,42 +38,13 @@ impl GssFlags {
         (Self::IDENTIFY, "identify"),
         (Self::EXTENDED_ERROR, "extended-error"),
     ];
-
-    /// Whether every bit of `flags` is set.
-    #[must_use]
-    pub const fn contains(self, flags: Self) -> bool {
-        self.0 & flags.0 == flags.0
-    }
-
-    /// The bits that are in both.
-    #[must_use]
-    pub const fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// The bits that are in either.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
+
+named_bits!(GssFlags);
 
 /// The names of the bits that are set, with commas between: `mutual,conf`.
 impl fmt::Display for GssFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for (flag, name) in Self::NAMES {
-            if self.contains(flag) {
-                write!(f, "{separator}{name}")?;
-                separator = ",";
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for GssFlags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GssFlags({self})")
+        self.write_names(f).map(drop)
     }
 }

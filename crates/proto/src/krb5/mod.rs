@@ -7,6 +7,7 @@ pub mod kdc_exchange;
 pub mod keys;
 pub mod msg;
 pub mod per_message;
+pub mod pseudo_random;
 pub mod replay;
 pub mod spake;
 pub mod transcript;

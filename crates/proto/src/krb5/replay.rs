@@ -43,4 +43,6 @@ pub enum ReplayUnavailable {
     Horizon,
     /// The store does not answer.
     Down,
+    /// The store that several instances share lost entries not long ago, and the authenticator may be one of them.
+    Changed,
 }

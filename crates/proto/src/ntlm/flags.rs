@@ -1,3 +1,4 @@
+use crate::bits::named_bits;
 use std::fmt;
 
 /// What an end can do, or what both do (MS-NLMP section 2.2.2.5).
@@ -80,28 +81,10 @@ impl NegotiateFlags {
         (Self::KEY_56, "56"),
     ];
 
-    /// Whether every bit of `flags` is set.
-    #[must_use]
-    pub const fn contains(self, flags: Self) -> bool {
-        self.0 & flags.0 == flags.0
-    }
-
     /// Whether no bit is set.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
-    }
-
-    /// The bits that are in both.
-    #[must_use]
-    pub const fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// The bits that are in either.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
     }
 
     /// The bits that are not in `other`.
@@ -111,25 +94,17 @@ impl NegotiateFlags {
     }
 }
 
+named_bits!(NegotiateFlags);
+
 /// The names of the bits that are set, with commas between; bits without a name in hexadecimal at the end.
 impl fmt::Display for NegotiateFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        let mut unnamed = *self;
-        for (flag, name) in Self::NAMES {
-            if self.contains(flag) {
-                write!(f, "{separator}{name}")?;
-                separator = ",";
-                unnamed = unnamed.without(flag);
-            }
+        let unnamed = self.write_names(f)?;
+        if unnamed.is_empty() {
+            return Ok(());
         }
-        if unnamed.is_empty() { Ok(()) } else { write!(f, "{separator}{:#x}", unnamed.0) }
-    }
-}
-
-impl fmt::Debug for NegotiateFlags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NegotiateFlags({self})")
+        let separator = if unnamed == *self { "" } else { "," };
+        write!(f, "{separator}{:#x}", unnamed.0)
     }
 }
 
@@ -141,6 +116,7 @@ mod tests {
     fn flags_are_shown_by_name_and_the_others_in_hexadecimal() {
         let flags = NegotiateFlags(0x2000_0000 | 0x4000 | 0x21);
         assert_eq!(flags.to_string(), "UNICODE,SEAL,128,0x4000");
+        assert_eq!(NegotiateFlags(0x4000).to_string(), "0x4000");
         assert_eq!(NegotiateFlags::default().to_string(), "");
     }
 }

@@ -17,10 +17,9 @@ use crate::policy::{InitiatorPolicy, Waiver};
 use crate::time::Timestamp;
 use rand_core::CryptoRng;
 
-/// What every server is asked for.
+/// What every server is asked for, SEAL apart.
 const ASKED: NegotiateFlags = NegotiateFlags(
     NegotiateFlags::DEMANDED.0
-        | NegotiateFlags::SEAL.0
         | NegotiateFlags::REQUEST_TARGET.0
         | NegotiateFlags::ALWAYS_SIGN.0
         | NegotiateFlags::TARGET_INFO.0
@@ -38,14 +37,17 @@ pub struct Credential {
     pub nt_hash: NtHash,
 }
 
-/// Appends the NEGOTIATE to `out`. Of the policy only channel bindings and whether unsealed messages may do count.
+/// Appends the NEGOTIATE to `out`. Of the policy only channel bindings count, and whether messages are to be sealed or may
+/// do without.
 #[must_use]
 pub fn begin(policy: &InitiatorPolicy, out: &mut Vec<u8>) -> Negotiated {
+    let asked = if policy.asks_to_seal() { ASKED.union(NegotiateFlags::SEAL) } else { ASKED };
     let mut negotiate = Vec::new();
-    Negotiate { flags: ASKED }.write(&mut negotiate);
+    Negotiate { flags: asked }.write(&mut negotiate);
     out.extend_from_slice(&negotiate);
     Negotiated {
         negotiate,
+        asked,
         bindings: policy.channel_bindings.as_ref().map(ChannelBindings::hash),
         require_sealed: !policy.gives_up(Waiver::AllowUnsealed),
     }
@@ -54,6 +56,7 @@ pub fn begin(policy: &InitiatorPolicy, out: &mut Vec<u8>) -> Negotiated {
 /// A NEGOTIATE is on its way.
 pub struct Negotiated {
     negotiate: Vec<u8>,
+    asked: NegotiateFlags,
     bindings: Option<BindingsHash>,
     require_sealed: bool,
 }
@@ -95,7 +98,7 @@ impl Negotiated {
         let ntowf = NtowfV2::new(&credential.nt_hash, &credential.user, &credential.domain);
         let proof = ntowf.nt_proof(&message.server_challenge, &temp);
         let key = ExportedSessionKey::generate(rng);
-        let flags = message.flags.intersection(ASKED);
+        let flags = message.flags.intersection(self.asked);
         let mut authenticate = Vec::new();
         NewAuthenticate {
             flags,

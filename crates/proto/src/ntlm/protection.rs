@@ -9,7 +9,7 @@
 
 use super::NegotiateFlags;
 use super::keys::{ExportedSessionKey, Key16};
-use crate::crypto::rc4_hmac::{LEN, hmac_md5};
+use crate::crypto::rc4_hmac::{LEN, hmac_md5_headed};
 use crate::krb5::per_message::{Confidentiality, Layout, MessageError, Order, Role, Unwrapped};
 use crate::secret;
 use rc4::{KeyInit, Rc4, StreamCipher};
@@ -153,9 +153,8 @@ impl Direction {
 
     /// The checksum of a message in clear text.
     fn checksum(&self, seq: u32, message: &[&[u8]]) -> [u8; CHECKSUM_LEN] {
-        let seq = seq.to_le_bytes();
-        let parts: Vec<&[u8]> = std::iter::once(&seq[..]).chain(message.iter().copied()).collect();
-        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = hmac_md5(&self.sign, &parts);
+        let digest = hmac_md5_headed(&self.sign, &seq.to_le_bytes(), message);
+        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = digest;
         [c0, c1, c2, c3, c4, c5, c6, c7]
     }
 

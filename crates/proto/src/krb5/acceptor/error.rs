@@ -204,6 +204,7 @@ const fn replay_code(fault: ReplayUnavailable) -> Code {
         ReplayUnavailable::ClientShare => code::REPLAY_CLIENT_SHARE_USED,
         ReplayUnavailable::Horizon => code::REPLAY_HORIZON,
         ReplayUnavailable::Down => code::REPLAY_STORE_UNAVAILABLE,
+        ReplayUnavailable::Changed => code::REPLAY_STORE_CHANGED,
     }
 }
 
@@ -213,6 +214,7 @@ const fn replay_have(fault: ReplayUnavailable) -> &'static str {
         ReplayUnavailable::ClientShare => "a replay store in which this client's share is used up",
         ReplayUnavailable::Horizon => "a replay store that has forgotten entries of that time",
         ReplayUnavailable::Down => "a replay store that does not answer",
+        ReplayUnavailable::Changed => "a replay store that was restarted or replaced since",
     }
 }
 

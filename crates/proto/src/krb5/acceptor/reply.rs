@@ -15,6 +15,7 @@ use crate::krb5::msg::encryption_key::EncryptionKeyRef;
 use crate::krb5::msg::krb_error::{NewKrbError, skew_recovery};
 use crate::krb5::msg::principal::Principal;
 use crate::krb5::per_message::{Protection, Role};
+use crate::krb5::pseudo_random::ContextKeys;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use rand_core::CryptoRng;
@@ -25,6 +26,8 @@ pub struct Established {
     pub facts: Facts,
     /// How messages are protected.
     pub protection: Protection,
+    /// What keys of protocols above are made of.
+    pub keys: ContextKeys,
     /// One of our keys opened the ticket.
     pub ticket: TicketOpened,
     /// The client knows the session key, and is the one the ticket names.
@@ -59,7 +62,8 @@ impl Authentic {
             (None, verified.initiator_seq)
         };
         let acceptor_subkey = subkey.is_some();
-        let key = subkey.unwrap_or(verified.initiator_key);
+        let keys = ContextKeys::new(verified.initiator_key, subkey);
+        let key = keys.full().clone();
         facts.message_etype = key.etype();
         let protection = Protection {
             role: Role::Acceptor,
@@ -72,6 +76,7 @@ impl Authentic {
         Established {
             facts,
             protection,
+            keys,
             ticket: proofs.ticket,
             authenticator: proofs.authenticator,
             bindings: proofs.bindings,

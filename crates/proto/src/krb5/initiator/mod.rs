@@ -21,6 +21,7 @@ use super::msg::encrypted_data::EncryptedData;
 use super::msg::encryption_key::EncryptionKeyRef;
 use super::msg::krb_error::KrbError;
 use super::per_message::{Protection, Role};
+use super::pseudo_random::ContextKeys;
 use super::transcript::Transcript;
 use crate::crypto::{Etype, Key, KeyUsage};
 use crate::der::Writer;
@@ -34,9 +35,8 @@ use crate::time::Timestamp;
 use rand_core::CryptoRng;
 
 /// What is asked of every service.
-const FLAGS: GssFlags = GssFlags(
-    GssFlags::MUTUAL.0 | GssFlags::REPLAY.0 | GssFlags::SEQUENCE.0 | GssFlags::CONF.0 | GssFlags::INTEG.0,
-);
+const FLAGS: GssFlags =
+    GssFlags(GssFlags::MUTUAL.0 | GssFlags::REPLAY.0 | GssFlags::SEQUENCE.0 | GssFlags::INTEG.0);
 
 /// KERB_AP_OPTIONS with KERB_AP_OPTIONS_CBT: we do channel binding, so an acceptor that finds none must refuse.
 const KERB_AP_OPTIONS_CBT: [u8; 4] = 0x4000_u32.to_le_bytes();
@@ -92,8 +92,17 @@ fn send(
     let subkey = Key::generate(ticket.session_key.etype(), rng);
     let seq = initial_sequence_number(rng);
     let offered = offered_etypes(policy, subkey.etype());
-    let sent =
-        Sent { ctime, subkey, seq, offered, bound: policy.channel_bindings.is_some(), retried, ticket, how };
+    let sent = Sent {
+        ctime,
+        subkey,
+        seq,
+        offered,
+        bound: policy.channel_bindings.is_some(),
+        sealed: policy.asks_to_seal(),
+        retried,
+        ticket,
+        how,
+    };
     sent.write(policy, rng, out);
     sent
 }
@@ -113,6 +122,8 @@ pub struct Sent {
     seq: u32,
     offered: Vec<Etype>,
     bound: bool,
+    /// Whether confidentiality is asked for.
+    sealed: bool,
     retried: bool,
 }
 
@@ -130,6 +141,8 @@ pub struct Established {
     pub facts: Facts,
     /// How messages are protected.
     pub protection: Protection,
+    /// What keys of protocols above are made of.
+    pub keys: ContextKeys,
     /// The AP-REP was made with the session key, for our authenticator.
     pub ap_rep: ApRepVerified,
 }
@@ -184,7 +197,9 @@ impl Sent {
     }
 
     fn flags(&self) -> GssFlags {
-        if self.delegated().is_some() { GssFlags(FLAGS.0 | GssFlags::DELEG.0) } else { FLAGS }
+        let conf = if self.sealed { GssFlags::CONF } else { GssFlags::default() };
+        let deleg = if self.delegated().is_some() { GssFlags::DELEG } else { GssFlags::default() };
+        FLAGS.union(conf).union(deleg)
     }
 
     /// The service that must prove itself.
@@ -245,7 +260,8 @@ impl Sent {
         let (reply, ap_rep) = ap_rep::verify(body, &self, policy)?;
         let acceptor_subkey = reply.subkey.is_some();
         let flags = self.flags();
-        let key = reply.subkey.unwrap_or(self.subkey);
+        let keys = ContextKeys::new(self.subkey, reply.subkey);
+        let key = keys.full().clone();
         let ticket = self.ticket;
         let facts = Facts {
             client: ticket.client,
@@ -272,6 +288,6 @@ impl Sent {
             send_seq: self.seq.into(),
             receive_seq: reply.seq_number.into(),
         };
-        Ok(Established { facts, protection, ap_rep })
+        Ok(Established { facts, protection, keys, ap_rep })
     }
 }

@@ -17,6 +17,7 @@ const ACCEPTOR_SUBKEY: u8 = 4;
 const MALFORMED_WRAP: MessageError = MessageError::Malformed("bytes that are no wrap token");
 const MALFORMED_MIC: MessageError = MessageError::Malformed("bytes that are no MIC token");
 const MALFORMED_EC: MessageError = MessageError::Malformed("a wrap token whose extra count does not fit");
+const SHORT: MessageError = MessageError::Malformed("a buffer shorter than the layout");
 
 /// The flags that every token of one sender bears, Sealed apart.
 pub(super) const fn direction_flags(sent_by: Role, acceptor_subkey: bool) -> u8 {
@@ -34,6 +35,16 @@ pub(super) const fn layout(etype: Etype, confidentiality: Confidentiality) -> La
         }
         Confidentiality::SignedOnly => Layout { prefix: HEADER, trailer: etype.tag_len() },
     }
+}
+
+/// The same with nothing after the plaintext, as Windows lays tokens out: what [`layout`] has behind it comes before it.
+pub(super) const fn split_layout(etype: Etype, confidentiality: Confidentiality) -> Layout {
+    let Layout { prefix, trailer } = layout(etype, confidentiality);
+    Layout { prefix: prefix.saturating_add(trailer), trailer: 0 }
+}
+
+pub(super) const fn mic_len(etype: Etype) -> usize {
+    HEADER.saturating_add(etype.tag_len())
 }
 
 fn wrap_header(flags: u8, extra_count: u16, rotation: u16, seq: u64) -> [u8; HEADER] {
@@ -60,6 +71,36 @@ fn check_flags(flags: u8, expected: u8) -> Result<(), MessageError> {
     }
 }
 
+/// Moves a plaintext from where [`split_layout`] has it to where [`layout`] does.
+pub(super) fn join(
+    etype: Etype,
+    confidentiality: Confidentiality,
+    buffer: &mut [u8],
+) -> Result<(), MessageError> {
+    let rotation = layout(etype, confidentiality).trailer;
+    let body = buffer.get_mut(HEADER..).filter(|body| rotation <= body.len()).ok_or(SHORT)?;
+    body.rotate_left(rotation);
+    Ok(())
+}
+
+/// Rotates a token by what it has behind the plaintext, and says so in its header (RFC 4121 section 4.2.5).
+pub(super) fn split(
+    etype: Etype,
+    confidentiality: Confidentiality,
+    token: &mut [u8],
+) -> Result<(), MessageError> {
+    let rotation = layout(etype, confidentiality).trailer;
+    let (header, body) = token.split_first_chunk_mut::<HEADER>().ok_or(SHORT)?;
+    if rotation > body.len() {
+        return Err(SHORT);
+    }
+    body.rotate_right(rotation);
+    let [_, _, _, _, _, _, r1, r2, ..] = header;
+    // At most 40.
+    [*r1, *r2] = (rotation as u16).to_be_bytes();
+    Ok(())
+}
+
 /// Seals in place: header | confounder | plaintext | copy of the header | tag, extra count and rotation 0.
 pub(super) fn seal(
     cipher: &Cipher,
@@ -68,7 +109,6 @@ pub(super) fn seal(
     buffer: &mut [u8],
     rng: &mut dyn CryptoRng,
 ) -> Result<(), MessageError> {
-    const SHORT: MessageError = MessageError::Malformed("a buffer shorter than the layout");
     let header = wrap_header(flags | SEALED, 0, 0, seq);
     let Layout { prefix, trailer } = layout(cipher.etype(), Confidentiality::Sealed);
     // Without room for it the copy of the header would lie where the confounder goes.
@@ -90,7 +130,6 @@ pub(super) fn sign(
     seq: u64,
     buffer: &mut [u8],
 ) -> Result<(), MessageError> {
-    const SHORT: MessageError = MessageError::Malformed("a buffer shorter than the layout");
     let tag_len = checksum.etype().tag_len();
     let extra_count = u16::try_from(tag_len).map_err(|_| SHORT)?;
     let (first, body) = buffer.split_first_chunk_mut::<HEADER>().ok_or(SHORT)?;

@@ -90,6 +90,13 @@ impl Tokens {
             Self::Rc4(direction) => direction.numbers,
         }
     }
+
+    fn mic_len(&self) -> usize {
+        match self {
+            Self::Cfx { keys, .. } => cfx::mic_len(keys.key.etype()),
+            Self::Rc4(_) => rc4::MIC_LEN,
+        }
+    }
 }
 
 /// The AES keys of one direction, each derived when it is first needed: few contexts need all three.
@@ -162,6 +169,22 @@ impl Sender {
         }
     }
 
+    /// Bytes around a plaintext in a wrap token whose ciphertext is to be as long as the plaintext, with all else before it, as SSPI's
+    /// EncryptMessage has it: its TOKEN, DATA and PADDING. Nothing comes after it but RC4's one byte of padding.
+    #[must_use]
+    pub fn split_layout(&self, confidentiality: Confidentiality, plaintext_len: usize) -> Layout {
+        match &self.tokens {
+            Tokens::Cfx { keys, .. } => cfx::split_layout(keys.key.etype(), confidentiality),
+            Tokens::Rc4(_) => rc4::layout(plaintext_len),
+        }
+    }
+
+    /// Length in bytes of a MIC token: 16 and the etype's tag, with RC4 37.
+    #[must_use]
+    pub fn mic_len(&self) -> usize {
+        self.tokens.mic_len()
+    }
+
     /// Appends a wrap token of `plaintext` to `out`.
     ///
     /// # Errors
@@ -212,6 +235,26 @@ impl Sender {
         // Only now: the peer would miss the number of a message that was never made.
         self.next_seq = seq.saturating_add(1);
         Ok(())
+    }
+
+    /// The same in the layout of [`Sender::split_layout`]: the token's body is rotated, by the 28 bytes that Windows has with AES and
+    /// SHA-1, or 12 where it is only signed. Every receiver undoes that (RFC 4121 section 4.2.5).
+    ///
+    /// # Errors
+    /// As [`Sender::wrap_in_place`].
+    pub fn wrap_split_in_place(
+        &mut self,
+        confidentiality: Confidentiality,
+        buffer: &mut [u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), MessageError> {
+        let Tokens::Cfx { keys, .. } = &self.tokens else {
+            return self.wrap_in_place(confidentiality, buffer, rng);
+        };
+        let etype = keys.key.etype();
+        cfx::join(etype, confidentiality, buffer)?;
+        self.wrap_in_place(confidentiality, buffer, rng)?;
+        cfx::split(etype, confidentiality, buffer)
     }
 
     /// Appends a MIC token over the concatenation of `message` to `out`.
@@ -278,6 +321,12 @@ impl Receiver {
         };
         self.verified_any = true;
         Ok(Unwrapped { plaintext, confidentiality, order })
+    }
+
+    /// Length in bytes of a MIC token: 16 and the etype's tag, with RC4 37.
+    #[must_use]
+    pub fn mic_len(&self) -> usize {
+        self.tokens.mic_len()
     }
 
     /// Verifies a MIC token over the concatenation of `message`.

@@ -54,6 +54,9 @@ pub(super) const fn layout(plaintext_len: usize) -> Layout {
     Layout { prefix: frame_len(contents).saturating_add(front), trailer: 1 }
 }
 
+/// Length of a MIC token.
+pub(super) const MIC_LEN: usize = frame_len(FRONT) + FRONT;
+
 /// What makes and verifies the tokens that one end sends.
 pub(super) struct Direction {
     /// How many numbers it has.
