@@ -24,6 +24,7 @@
 
 mod clock;
 mod config;
+pub mod dotnet;
 mod etype;
 mod heimdal;
 mod kdc;
@@ -40,6 +41,7 @@ mod rng;
 mod samba;
 mod sid;
 mod tlv;
+mod valkey;
 
 pub use clock::Clock;
 pub use config::{Capath, Config};
@@ -52,6 +54,7 @@ pub use ntlm::NtlmUsers;
 pub use peers::{Library, Peers};
 pub use process::{Finished, Process, run};
 pub use realm::{Env, Realm};
-pub use rng::TestRng;
+pub use rng::{ScriptedRng, TestRng};
 pub use samba::Domain;
 pub use sid::Sid;
+pub use valkey::Valkey;

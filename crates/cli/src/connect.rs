@@ -1,6 +1,6 @@
 //! `countersign connect`: reach a service, and exchange messages with it.
 
-use crate::args::{ConnectArguments, Delegation, Framing};
+use crate::args::{ConnectArguments, Delegation};
 use crate::{login, progress, report, sources};
 use countersign::accounts::AccountName;
 use countersign::credentials::CcacheName;
@@ -14,13 +14,13 @@ use countersign::proto::krb5conf::Krb5Conf;
 use countersign::proto::ntlm::initiator::Credential;
 use countersign::proto::ntlm::nt_hash;
 use countersign::proto::policy::InitiatorPolicy;
-use countersign::tokio::{Receiving, Sending, Session, connect};
-use countersign::{Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Delegate, TicketClient};
+use countersign::tokio::{ReadHalf, Session, WriteHalf, connect};
+use countersign::{Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Delegate, TicketClient, refusal_in};
 use std::io::{self, Write};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -52,8 +52,6 @@ struct Wanted {
 
 impl Wanted {
     fn new(arguments: &ConnectArguments, conf: Arc<Krb5Conf>) -> Result<Self, Refusal> {
-        // The one framing there is so far; a second will make its codec here.
-        let Framing::Dword = arguments.framing;
         let service = Principal::parse(&arguments.spn)?;
         if service.components.len() < 2 {
             return Err(sources::usage(format!("--spn {}", arguments.spn), "the form CLASS/HOST[@REALM]"));
@@ -66,6 +64,12 @@ impl Wanted {
         let mut policy = InitiatorPolicy::default();
         policy.permitted_enctypes = permitted_enctypes(arguments, &conf)?;
         policy.negotiate = arguments.negotiate;
+        if arguments.framing.allow_unsealed {
+            policy.dangerous().allow_unsealed();
+        }
+        if arguments.framing.leaves_readable() {
+            policy.dangerous().sign_only();
+        }
         policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
         let ntlm = ntlm_credential(arguments)?;
         if ntlm.is_some() {
@@ -75,10 +79,12 @@ impl Wanted {
     }
 
     async fn client(self, arguments: &ConnectArguments) -> Result<Client, Refusal> {
+        let framing = arguments.framing.framing()?;
+        let credential = ClientCredential::Ready(self.initiator(arguments).await?);
         Ok(Client::new(ClientConfig {
-            credential: ClientCredential::Ready(self.initiator(arguments).await?),
             handshake_deadline: Duration::from_secs(arguments.handshake_deadline),
-            max_message: DEFAULT_MAX_MESSAGE,
+            framing,
+            ..ClientConfig::new(credential)
         }))
     }
 
@@ -262,9 +268,9 @@ async fn one_message(session: &mut Session<TcpStream>, text: &str) -> Result<(),
 
 /// Sends standard input and prints what comes, both at once, until both have ended.
 async fn standard_streams(session: Session<TcpStream>, allow_unmarked_end: bool) -> Result<(), Refusal> {
-    let (sending, receiving) = session.into_split();
-    let mut sent = pin!(send_input(sending));
-    let mut printed = pin!(print_messages(receiving, allow_unmarked_end));
+    let (reading, writing) = session.into_stream().into_split();
+    let mut sent = pin!(send_input(writing));
+    let mut printed = pin!(print_output(reading, allow_unmarked_end));
     tokio::select! {
         ended = &mut sent => {
             // What has come is printed even if nothing can be sent any more.
@@ -278,30 +284,42 @@ async fn standard_streams(session: Session<TcpStream>, allow_unmarked_end: bool)
     }
 }
 
-async fn send_input(mut sending: Sending<TcpStream>) -> Result<(), Refusal> {
+/// Each read of standard input becomes one message.
+async fn send_input(mut stream: WriteHalf<TcpStream>) -> Result<(), Refusal> {
     let mut input = tokio::io::stdin();
     let mut message = vec![0; INPUT_MESSAGE];
     loop {
         let count = input.read(&mut message).await.map_err(|error| failed("standard input", &error))?;
-        match message.get(..count) {
-            None | Some([]) => return sending.finish().await,
-            Some(read) => sending.send(read).await?,
+        let sent = match message.get(..count) {
+            None | Some([]) => return stream.shutdown().await.map_err(|error| why(&error)),
+            Some(read) => stream.write_all(read).await,
+        };
+        match sent {
+            Ok(()) => stream.flush().await.map_err(|error| why(&error))?,
+            Err(error) => return Err(why(&error)),
         }
     }
 }
 
-async fn print_messages(
-    mut receiving: Receiving<TcpStream>,
-    allow_unmarked_end: bool,
-) -> Result<(), Refusal> {
+async fn print_output(mut stream: ReadHalf<TcpStream>, allow_unmarked_end: bool) -> Result<(), Refusal> {
     loop {
-        match receiving.receive().await {
-            Ok(Some(message)) => print(message)?,
-            Ok(None) => return Ok(()),
+        let come = stream.fill_buf().await.map_err(|error| why(&error));
+        let count = match come {
+            Ok([]) => return Ok(()),
+            Ok(bytes) => {
+                print(bytes)?;
+                bytes.len()
+            }
             Err(refusal) if allow_unmarked_end && refusal.code() == code::END_UNMARKED => return Ok(()),
             Err(refusal) => return Err(refusal),
-        }
+        };
+        stream.consume(count);
     }
+}
+
+/// Why a stream ended.
+fn why(error: &io::Error) -> Refusal {
+    refusal_in(error).cloned().unwrap_or_else(|| failed("the connection", error))
 }
 
 fn print(bytes: &[u8]) -> Result<(), Refusal> {

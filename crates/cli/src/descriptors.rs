@@ -6,10 +6,9 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 
-/// Raises this process's limit of open descriptors as far as it may, and lowers the limits of handshakes where that is
-/// still too few for them: a quarter is left for those who are through, listeners and files.
-pub(crate) fn handshake_limits() -> HandshakeLimits {
-    let wanted = HandshakeLimits::default();
+/// Raises this process's limit of open descriptors as far as it may, and lowers the limits of handshakes that are wanted
+/// where that is still too few for them: a quarter is left for those who are through, listeners and files.
+pub(crate) fn handshake_limits(wanted: HandshakeLimits) -> HandshakeLimits {
     let Some(descriptors) = raised() else { return wanted };
     let limits = within(descriptors, wanted);
     if limits != wanted {

@@ -1,155 +1,114 @@
 //! `countersign serve`: accept, authenticate, echo.
 
-use crate::args::{Framing, ServeArguments};
-use crate::{descriptors, login, report, signals, sources};
-use countersign::accounts::{AccountFile, Accounts, Winbind};
-use countersign::audit::{AuditFile, Record};
-use countersign::kdc::{KdcPatience, Kdcs};
-use countersign::limits::HandshakeLimits;
-use countersign::proto::context::Acceptor;
+use crate::args::ServeArguments;
+use crate::check_config::tell;
+use crate::config::{Config, ListenAddress, ListenerConfig, Target};
+use crate::services::{self, Shared};
+use crate::{descriptors, report, signals, sources};
+use countersign::Service;
+use countersign::audit::{AuditEvent, AuditFile, AuditTrail, Record};
+use countersign::framing::Framing;
 use countersign::proto::context::Facts;
 use countersign::proto::error::{Fault, Refusal, code};
-use countersign::proto::krb5::keys::ServiceKeys;
-use countersign::proto::policy::{AcceptorPolicy, IakerbPolicy, NtlmService};
-use countersign::realm::{Administered, AdministrationLine, RealmFolder, ServedRealm, service_config};
-use countersign::relay::{KdcRelay, Relay};
+use countersign::realm::{Administered, AdministrationLine, ServedRealm};
 use countersign::tokio::{Receiving, Sending, accept};
-use countersign::{Service, ServiceConfig, files};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// What every connection needs.
+/// What every connection of a listener needs.
 struct Server {
+    name: String,
+    framing: &'static str,
+    listen: Vec<SocketAddr>,
     service: Service,
-    audit: Option<AuditFile>,
+    audit: Option<Arc<AuditTrail>>,
     realm: Option<Arc<ServedRealm>>,
 }
 
 /// Serves until the process is ended.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<(), Refusal> {
+    let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let loaded = match Config::load(arguments.config.as_deref(), &variables, arguments.settings()) {
+        Ok(loaded) => loaded,
+        Err(faults) => return tell(&faults),
+    };
+    let findings = loaded.inspect();
+    tell(&findings.faults)?;
+    findings.notes.iter().for_each(|note| report::line(&note.to_string()));
+    let mut config = loaded.config;
     // Before anything is opened.
-    let limits = descriptors::handshake_limits();
-    let server = Arc::new(Server::new(arguments, limits)?);
+    config.limits.handshakes = descriptors::handshake_limits(config.limits.handshakes);
+    let servers = servers(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| listen_failed("the program's own event loop", &error))?;
-    runtime.block_on(serve(server, &arguments.listen))
+    runtime.block_on(serve(servers))
+}
+
+fn servers(config: &Config) -> Result<Vec<Arc<Server>>, Refusal> {
+    let shared = Shared { replay: services::replay_store(config)?, audit: audit(config)? };
+    config.listeners.iter().map(|listener| Server::new(config, listener, &shared).map(Arc::new)).collect()
+}
+
+fn audit(config: &Config) -> Result<Option<Arc<AuditTrail>>, Refusal> {
+    let Some(audit) = &config.audit else { return Ok(None) };
+    let told = |event: &AuditEvent| match event {
+        AuditEvent::Lost { refusal, first: true } | AuditEvent::Renamed(refusal) => {
+            report::line(&refusal.to_string());
+        }
+        AuditEvent::Lost { first: false, .. } => {}
+        AuditEvent::Resumed { lost } => report::line(&format!("the audit file can be written again; {lost} records are lost")),
+    };
+    let file = AuditFile::open(&audit.file)?;
+    Ok(Some(Arc::new(AuditTrail::new(file, audit.on_failure, told))))
 }
 
 impl Server {
-    fn new(arguments: &ServeArguments, limits: HandshakeLimits) -> Result<Self, Refusal> {
-        // The one framing there is so far; a second will make its codec here.
-        let Framing::Dword = arguments.framing;
-        let realm = arguments.realm.as_ref().map(|folder| open_realm(arguments, folder)).transpose()?;
-        let mut config = match &realm {
-            Some(realm) => service_config(realm, policy(arguments)?)?,
-            None => service_by_keytab(arguments)?,
+    fn new(config: &Config, listener: &ListenerConfig, shared: &Shared) -> Result<Self, Refusal> {
+        if let Target::Upstream(upstream) = &listener.target {
+            return Err(sources::usage(format!("upstream {}", upstream.address), "echo alone"));
+        }
+        let addresses = listener.listen.iter().map(|address| match address {
+            ListenAddress::Address(address) => Ok(*address),
+            ListenAddress::Systemd(_) => Err(sources::usage(format!("address {address}"), "addresses with ports alone")),
+        });
+        let listen = addresses.collect::<Result<_, _>>()?;
+        let (service, realm) = services::service(config, listener, shared)?;
+        let framing = match listener.framing {
+            Framing::Dword => "dword",
+            Framing::Nns(_) => "nns",
+            Framing::Sample(_) => "sample",
         };
-        config.accounts = accounts(arguments)?;
-        config.limits = limits;
-        config.handshake_deadline = Duration::from_secs(arguments.handshake_deadline);
-        config.max_message = usize::try_from(arguments.max_message).unwrap_or(usize::MAX);
-        let audit = arguments.audit.as_deref().map(AuditFile::open).transpose()?;
-        let service = Service::new(config);
-        if let Some(realm) = &realm {
-            realm.keep_up(&service)?;
-        }
-        Ok(Self { service, audit, realm })
+        Ok(Self { name: listener.name.clone(), framing, listen, service, audit: shared.audit.clone(), realm })
     }
 
-    fn record(&self, record: &Record) {
-        if let Some(Err(refusal)) = self.audit.as_ref().map(|audit| audit.append(record)) {
-            report::line(&refusal.to_string());
-        }
+    /// Whether the connection may go on: its record is written, or need not be.
+    fn record(&self, record: Record) -> bool {
+        let record = record.at(&self.name, self.framing);
+        self.audit.as_ref().is_none_or(|audit| audit.record(&record).is_ok())
     }
 }
 
-fn open_realm(arguments: &ServeArguments, folder: &Path) -> Result<Arc<ServedRealm>, Refusal> {
-    let addresses: Vec<_> = arguments.listen.iter().map(ToString::to_string).collect();
-    let place = RealmFolder::new(folder);
-    let place = match &arguments.master_key_file {
-        Some(file) => place.with_master_key_file(file),
-        None => place,
-    };
-    place.serve(&format!("serves {}", addresses.join(" ")))
-}
-
-/// A service with the keys of a keytab, which carries messages to the KDCs of the realms that are named for it.
-fn service_by_keytab(arguments: &ServeArguments) -> Result<ServiceConfig, Refusal> {
-    let mut policy = policy(arguments)?;
-    let mut relay: Option<Box<dyn Relay>> = None;
-    if !arguments.relay_realm.is_empty() {
-        policy.iakerb = Some(IakerbPolicy { realms: arguments.relay_realm.clone() });
-        let conf = login::conf()?;
-        // An answer that comes after the handshake's deadline is of no use to anybody.
-        let whole = Duration::from_secs(arguments.handshake_deadline);
-        let patience = KdcPatience { whole, ..KdcPatience::of(&conf) };
-        relay = Some(Box::new(KdcRelay::new(Kdcs::with_patience(conf, patience))));
-    }
-    Ok(ServiceConfig { relay, ..ServiceConfig::new(Acceptor::new(keys(arguments)?, policy)) })
-}
-
-/// The service's keys. A service that accepts NTLM may have none, if no keytab is named and there is none where one is
-/// looked for.
-fn keys(arguments: &ServeArguments) -> Result<ServiceKeys, Refusal> {
-    let keytab = sources::keytab(arguments.keytab.as_deref())?;
-    let named = arguments.keytab.is_some() || std::env::var_os("KRB5_KTNAME").is_some();
-    if arguments.allow_ntlm && !named && keytab.try_exists().is_ok_and(|exists| !exists) {
-        report::line(&format!("no keytab at {}: clients can log in by NTLM alone", keytab.display()));
-        return Ok(ServiceKeys::none());
-    }
-    files::service_keys(&keytab)
-}
-
-fn accounts(arguments: &ServeArguments) -> Result<Option<Box<dyn Accounts>>, Refusal> {
-    Ok(match (&arguments.ntlm_accounts, &arguments.ntlm_winbind) {
-        (Some(file), _) => Some(Box::new(AccountFile::open(file)?)),
-        (None, Some(ntlm_auth)) => Some(Box::new(Winbind::new(ntlm_auth)?)),
-        (None, None) => None,
-    })
-}
-
-fn policy(arguments: &ServeArguments) -> Result<AcceptorPolicy, Refusal> {
-    let mut policy = AcceptorPolicy::default();
-    policy.permitted_enctypes = sources::etypes(&arguments.permitted_enctypes)?;
-    policy.clock_skew = Duration::from_secs(arguments.clock_skew);
-    policy.channel_bindings = sources::channel_bindings(arguments.channel_bindings.as_deref())?;
-    policy.require_channel_bindings = arguments.require_channel_bindings;
-    for principal in &arguments.accept_principal {
-        policy.accept_principals.push(sources::principal_with_realm(principal, "--accept-principal")?);
-    }
-    if arguments.allow_ntlm {
-        let accepted_spns = arguments.ntlm_spn.clone();
-        policy.dangerous().allow_ntlm(NtlmService { names: sources::target_names(), accepted_spns });
-    }
-    if arguments.allow_no_mutual {
-        policy.dangerous().allow_no_mutual();
-    }
-    if arguments.ignore_transited {
-        policy.dangerous().ignore_transited();
-    }
-    Ok(policy)
-}
-
-async fn serve(server: Arc<Server>, addresses: &[SocketAddr]) -> Result<(), Refusal> {
+async fn serve(servers: Vec<Arc<Server>>) -> Result<(), Refusal> {
     let told_to_end = signals::told_to_end()?;
     let mut listeners = Vec::new();
-    for address in addresses {
-        listeners.push(
-            TcpListener::bind(address).await.map_err(|error| listen_failed(&address.to_string(), &error))?,
-        );
+    for server in &servers {
+        for address in &server.listen {
+            let bound = TcpListener::bind(address).await;
+            let listener = bound.map_err(|error| listen_failed(&address.to_string(), &error))?;
+            listeners.push((Arc::clone(server), listener));
+        }
     }
-    report::line("replays are remembered until restart only: the replay store is in memory");
     let mut loops = JoinSet::new();
-    for listener in listeners {
+    for (server, listener) in listeners {
         announce(&listener)?;
-        loops.spawn(accept_clients(server.clone(), listener));
+        loops.spawn(accept_clients(server, listener));
     }
-    if let Some(realm) = server.realm.clone() {
+    for realm in servers.iter().filter_map(|server| server.realm.clone()) {
         loops.spawn(async move {
             let told = |done: Administered| report::line(&AdministrationLine::from(&done).described());
             if let Err(refusal) = realm.tend(told).await {
@@ -162,8 +121,8 @@ async fn serve(server: Arc<Server>, addresses: &[SocketAddr]) -> Result<(), Refu
         () = ended => (),
         () = told_to_end => (),
     }
-    // What is only in memory of the realm goes to the disk.
-    server.realm.as_ref().map_or(Ok(()), |realm| realm.save())
+    // What is only in memory of the realms goes to the disk.
+    servers.iter().filter_map(|server| server.realm.as_ref()).try_for_each(|realm| realm.save())
 }
 
 /// Tells on standard output that the listener is ready, with the port as bound.
@@ -208,13 +167,15 @@ async fn attend(server: Arc<Server>, socket: TcpStream, peer: SocketAddr) {
     let session = match accept(&server.service, socket, peer.ip()).await {
         Ok(session) => session,
         Err(failure) => {
-            server.record(&Record::refused(peer, &failure, began.elapsed()));
+            server.record(Record::refused(peer, &failure, began.elapsed()));
             report::line(&format!("{peer} refused: {}", failure.refusal));
             return;
         }
     };
     let facts = session.facts().clone();
-    server.record(&Record::accepted(peer, &facts, began.elapsed()));
+    if !server.record(Record::accepted(peer, &facts, began.elapsed())) {
+        return;
+    }
     report::line(&format!("{peer} accepted: {}", who(&facts)));
     let (sending, receiving) = session.into_split();
     if let Err(refusal) = echo(sending, receiving).await {
@@ -244,7 +205,7 @@ async fn echo(mut sending: Sending<TcpStream>, mut receiving: Receiving<TcpStrea
 
 fn end_broken(server: &Server, peer: SocketAddr, facts: &Facts, refusal: &Refusal, lasted: Duration) {
     if refusal.code().fault() != Fault::Environment {
-        server.record(&Record::broken(peer, facts, refusal, lasted));
+        server.record(Record::broken(peer, facts, refusal, lasted));
     }
     report::line(&format!("{peer} ended: {refusal}"));
 }

@@ -15,7 +15,7 @@ use countersign::blocking::{self, Session};
 use countersign::proto::context::Initiator;
 use countersign::proto::policy::InitiatorPolicy;
 use countersign::proto::time::Timestamp;
-use countersign::{Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE};
+use countersign::{Client, ClientConfig, ClientCredential};
 use countersign_testkit::mint::{Mint, ccache_bytes, keytab_bytes};
 use countersign_testkit::{Finished, run};
 use std::net::{SocketAddr, TcpStream};
@@ -46,9 +46,8 @@ fn session(address: SocketAddr) -> Session<TcpStream> {
     let ccache = mint.ccache(&[mint.ticket()]);
     let initiator = Initiator::from_ccache(&ccache, &mint.service, InitiatorPolicy::default(), mint.now);
     let client = Client::new(ClientConfig {
-        credential: ClientCredential::Ready(initiator.unwrap()),
         handshake_deadline: DEADLINE,
-        max_message: DEFAULT_MAX_MESSAGE,
+        ..ClientConfig::new(ClientCredential::Ready(initiator.unwrap()))
     });
     let stream = TcpStream::connect(address).unwrap();
     blocking::connect(&client, stream).unwrap_or_else(|failure| panic!("{}", failure.refusal))

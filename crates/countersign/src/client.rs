@@ -2,8 +2,9 @@
 
 #[cfg(unix)]
 use crate::credentials::{self, CcacheName};
+use crate::framing::Framing;
 use crate::service::DEFAULT_HANDSHAKE_DEADLINE;
-use crate::session::DEFAULT_MAX_MESSAGE;
+use crate::session::{DEFAULT_MAX_MESSAGE, Terms};
 #[cfg(unix)]
 use crate::tickets::{Ticket, Tickets};
 use countersign_proto::context::Initiator;
@@ -24,6 +25,24 @@ pub struct ClientConfig {
     pub handshake_deadline: Duration,
     /// Longest plaintext of one message, in bytes.
     pub max_message: usize,
+    /// How tokens and messages lie in the stream.
+    pub framing: Framing,
+    /// End sessions when their tickets do, as far as the permitted clock skew; else a session may outlive its ticket.
+    pub end_with_ticket: bool,
+}
+
+impl ClientConfig {
+    /// The defaults of DESIGN section 5 around this credential.
+    #[must_use]
+    pub fn new(credential: ClientCredential) -> Self {
+        Self {
+            credential,
+            handshake_deadline: DEFAULT_HANDSHAKE_DEADLINE,
+            max_message: DEFAULT_MAX_MESSAGE,
+            framing: Framing::default(),
+            end_with_ticket: false,
+        }
+    }
 }
 
 /// What a client proves itself with.
@@ -110,11 +129,8 @@ impl Client {
     fn with_tickets(tickets: Tickets, service: &str) -> Result<Self, Refusal> {
         let service = Principal::parse(service)?;
         let (policy, delegate) = (InitiatorPolicy::default(), Delegate::default());
-        Ok(Self::new(ClientConfig {
-            credential: ClientCredential::Tickets(TicketClient { tickets, service, policy, delegate }),
-            handshake_deadline: DEFAULT_HANDSHAKE_DEADLINE,
-            max_message: DEFAULT_MAX_MESSAGE,
-        }))
+        let client = TicketClient { tickets, service, policy, delegate };
+        Ok(Self::new(ClientConfig::new(ClientCredential::Tickets(client))))
     }
 
     /// The service that is to be reached.
@@ -157,8 +173,22 @@ impl Client {
         self.config.handshake_deadline
     }
 
-    pub(crate) fn max_message(&self) -> usize {
-        self.config.max_message
+    pub(crate) fn framing(&self) -> Framing {
+        self.config.framing
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        let ClientConfig { framing, max_message, end_with_ticket, .. } = self.config;
+        let end_with_ticket = end_with_ticket.then(|| self.clock_skew());
+        Terms { framing, max_message, end_with_ticket }
+    }
+
+    fn clock_skew(&self) -> Duration {
+        match &self.config.credential {
+            ClientCredential::Ready(initiator) => initiator.policy().clock_skew,
+            #[cfg(unix)]
+            ClientCredential::Tickets(client) => client.policy.clock_skew,
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //! [`Client`] connects, over [`tokio`] or [`blocking`] streams, with one engine under both.
 
 pub mod accounts;
+pub mod attempts;
 pub mod audit;
+pub mod bare;
 pub mod blocking;
 pub mod client;
 #[cfg(unix)]
@@ -17,11 +19,14 @@ pub mod kdc;
 pub mod keytabs;
 pub mod krb5conf;
 pub mod limits;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(all(unix, feature = "realm"))]
 pub mod realm;
 pub mod relay;
 pub mod replay;
 pub mod service;
+pub mod throttle;
 #[cfg(unix)]
 pub mod tickets;
 pub mod tokio;
@@ -29,7 +34,9 @@ pub mod tokio;
 mod ambient;
 mod handshake;
 mod mutex;
+mod recent;
 mod session;
+mod unaccepted;
 
 #[cfg(unix)]
 pub use client::TicketClient;
@@ -37,6 +44,7 @@ pub use client::{Client, ClientConfig, ClientCredential, Delegate};
 pub use countersign_proto as proto;
 pub use handshake::Failure;
 pub use service::{Service, ServiceConfig};
-pub use session::DEFAULT_MAX_MESSAGE;
+pub use session::{DEFAULT_MAX_MESSAGE, refusal_in};
+pub use unaccepted::Unaccepted;
 
 pub use countersign_proto::error::{Code, Refusal};

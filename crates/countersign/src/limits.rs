@@ -302,7 +302,7 @@ fn rank(waiting: &BTreeMap<u64, Arc<Eviction>>) -> Option<Rank> {
 }
 
 /// What is counted as one address: an IPv4 address, also when it comes mapped into IPv6, or an IPv6 network of 64 bits.
-fn source(address: IpAddr) -> IpAddr {
+pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(host) => Ipv6Addr::from_bits(host.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,

@@ -3,13 +3,15 @@
 use crate::accounts::Accounts;
 use crate::ambient;
 use crate::files;
+use crate::framing::Framing;
+use crate::framing::nns::Protection;
 use crate::limits::{Admission, HandshakeLimits};
 use crate::relay::Relay;
 use crate::replay::{MemoryReplayStore, ReplayStore};
-use crate::session::DEFAULT_MAX_MESSAGE;
+use crate::session::{DEFAULT_MAX_MESSAGE, Terms};
 use countersign_proto::context::Acceptor;
 use countersign_proto::context::Facts;
-use countersign_proto::error::Refusal;
+use countersign_proto::error::{Refusal, code};
 use countersign_proto::krb5::keys::ServiceKeys;
 use countersign_proto::policy::AcceptorPolicy;
 use std::path::Path;
@@ -38,6 +40,11 @@ pub struct ServiceConfig {
     pub handshake_deadline: Duration,
     /// Longest plaintext of one message, in bytes.
     pub max_message: usize,
+    /// How tokens and messages lie in the stream.
+    pub framing: Framing,
+    /// End sessions when their tickets do, as far as the permitted clock skew; else a session may outlive its ticket. NTLM
+    /// has none.
+    pub end_with_ticket: bool,
     /// Who knows NTLM passwords. Asked only where the acceptor's policy allows NTLM; without one every client of NTLM is
     /// refused.
     pub accounts: Option<Box<dyn Accounts>>,
@@ -59,6 +66,8 @@ impl ServiceConfig {
             limits: HandshakeLimits::default(),
             handshake_deadline: DEFAULT_HANDSHAKE_DEADLINE,
             max_message: DEFAULT_MAX_MESSAGE,
+            framing: Framing::default(),
+            end_with_ticket: false,
             accounts: None,
             relay: None,
             authorize: Box::new(|_| Ok(())),
@@ -118,8 +127,25 @@ impl Service {
         self.0.config.relay.as_deref()
     }
 
+    /// After every proof, and before the client is told: whether it asked for enough, and whether it is welcome.
     pub(crate) fn authorize(&self, facts: &Facts) -> Result<(), Refusal> {
+        self.protects_enough(facts)?;
         (self.0.config.authorize)(facts)
+    }
+
+    /// Whether messages will be protected as the framing is configured to demand. In NNS that is the client's choice.
+    fn protects_enough(&self, facts: &Facts) -> Result<(), Refusal> {
+        let signed_will_do = match self.framing() {
+            Framing::Dword | Framing::Sample(_) => return Ok(()),
+            Framing::Nns(nns) => nns.protection == Protection::Sign,
+        };
+        if facts.sealed() || signed_will_do && facts.signed() && self.acceptor().policy().takes_unsealed() {
+            return Ok(());
+        }
+        let asked = if facts.signed() { "Sign" } else { "None" };
+        let demanded = if signed_will_do { "Sign, and allow_unsealed with it" } else { "EncryptAndSign" };
+        let saw = format!("the protection level {asked} of {}", facts.client());
+        Err(Refusal::new(code::PROTECTION_TOO_LOW, saw, format!("a listener whose level is {demanded}")))
     }
 
     /// The handshakes that are open: their number, and a way to shed one of them.
@@ -132,7 +158,13 @@ impl Service {
         self.0.config.handshake_deadline
     }
 
-    pub(crate) fn max_message(&self) -> usize {
-        self.0.config.max_message
+    pub(crate) fn framing(&self) -> Framing {
+        self.0.config.framing
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        let ServiceConfig { framing, max_message, end_with_ticket, acceptor, .. } = &self.0.config;
+        let end_with_ticket = end_with_ticket.then_some(acceptor.policy().clock_skew);
+        Terms { framing: *framing, max_message: *max_message, end_with_ticket }
     }
 }

@@ -16,7 +16,7 @@ use countersign::proto::krb5::msg::principal::Principal;
 use countersign::proto::policy::{AcceptorPolicy, InitiatorPolicy};
 use countersign::proto::secret::Secret;
 use countersign::realm::{RealmFolder, ServedRealm, service_config};
-use countersign::{Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Service};
+use countersign::{Client, ClientConfig, ClientCredential, Service};
 use countersign_realm::RealmPolicy;
 use countersign_realm::admin::{Changes, HexSecret, Request};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -65,9 +65,8 @@ fn client(user: &str, password: &str, service: &str, negotiate: bool) -> Client 
     let login = IakerbLogin { login, options, allow_encrypted_timestamp: false };
     let initiator = Initiator::by_iakerb(Principal::parse(service).unwrap(), login, policy);
     Client::new(ClientConfig {
-        credential: ClientCredential::Ready(initiator),
         handshake_deadline: Duration::from_secs(20),
-        max_message: DEFAULT_MAX_MESSAGE,
+        ..ClientConfig::new(ClientCredential::Ready(initiator))
     })
 }
 

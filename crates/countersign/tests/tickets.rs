@@ -17,9 +17,7 @@ use countersign::proto::krb5conf::{KdcAddress, Krb5Conf};
 use countersign::proto::policy::InitiatorPolicy;
 use countersign::proto::secret::Secret;
 use countersign::tickets::{Tickets, TicketsConfig};
-use countersign::{
-    Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Delegate, Service, TicketClient,
-};
+use countersign::{Client, ClientConfig, ClientCredential, Delegate, Service, TicketClient};
 use countersign_testkit::kdc_message::Kind;
 use countersign_testkit::{Domain, Etype, Fate, KdcProxy, Realm};
 use std::net::SocketAddrV4;
@@ -141,9 +139,8 @@ async fn all_who_wait_hear_why_there_is_no_ticket() {
 fn client(tickets: Tickets, delegate: Delegate) -> Client {
     let (service, policy) = (service(), InitiatorPolicy::default());
     Client::new(ClientConfig {
-        credential: ClientCredential::Tickets(TicketClient { tickets, service, policy, delegate }),
         handshake_deadline: Duration::from_secs(20),
-        max_message: DEFAULT_MAX_MESSAGE,
+        ..ClientConfig::new(ClientCredential::Tickets(TicketClient { tickets, service, policy, delegate }))
     })
 }
 

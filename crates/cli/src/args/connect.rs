@@ -1,6 +1,6 @@
 //! `countersign connect`.
 
-use super::{EXIT_CODES, Framing, LoginArguments};
+use super::{EXIT_CODES, FramingArguments, LoginArguments};
 use clap::{Args, ValueEnum};
 
 #[derive(Args)]
@@ -12,9 +12,8 @@ pub(crate) struct ConnectArguments {
     /// The service that must prove itself
     #[arg(long, value_name = "CLASS/HOST[@REALM]")]
     pub(crate) spn: String,
-    /// How tokens and messages are framed
-    #[arg(long, value_enum, default_value = "dword")]
-    pub(crate) framing: Framing,
+    #[command(flatten)]
+    pub(crate) framing: FramingArguments,
     /// Bindings to the channel that leads to the service: application data in hex, or cert:FILE with the certificate of
     /// the TLS server (tls-server-end-point)
     #[arg(long, value_name = "HEX|cert:FILE")]

@@ -1,6 +1,8 @@
 //! The command line: a file for each command.
 
+mod check_config;
 mod connect;
+mod framing;
 mod keytab;
 mod login;
 mod ntlm;
@@ -9,7 +11,9 @@ mod serve;
 mod ticket;
 mod ticket_get;
 
+pub(crate) use check_config::CheckConfigArguments;
 pub(crate) use connect::{ConnectArguments, Delegation};
+pub(crate) use framing::FramingArguments;
 pub(crate) use keytab::{
     KeytabAddArguments, KeytabCommand, KeytabListArguments, KeytabMergeArguments, KeytabRemoveArguments,
 };
@@ -25,7 +29,7 @@ pub(crate) use serve::ServeArguments;
 pub(crate) use ticket::{TicketCommand, TicketDestroyArguments, TicketListArguments};
 pub(crate) use ticket_get::TicketGetArguments;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused by the peer or by policy, 2 usage or configuration, \
                           3 network or KDC out of reach";
@@ -44,6 +48,8 @@ pub(crate) enum Command {
     Demo,
     /// Accept clients that prove who they are, prove the service to them, and echo what they send sealed
     Serve(ServeArguments),
+    /// Look for faults in a configuration file of serve, and in the files that it names, without serving
+    CheckConfig(CheckConfigArguments),
     /// Reach a service, have it prove itself, and exchange sealed messages with it
     Connect(ConnectArguments),
     /// Accounts for services that accept NTLM
@@ -58,11 +64,4 @@ pub(crate) enum Command {
     /// A realm of one's own: its accounts, and its KDC
     #[command(subcommand)]
     Realm(RealmCommand),
-}
-
-/// How tokens and messages are put on the socket.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Framing {
-    /// 4 bytes little-endian length, then the bytes
-    Dword,
 }

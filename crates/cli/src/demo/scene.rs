@@ -13,7 +13,7 @@ use countersign::proto::secret::Secret;
 use countersign::proto::time::Timestamp;
 use countersign::realm::{RealmFolder, ServedRealm, service_config};
 use countersign::tokio::{Session, accept, connect};
-use countersign::{Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Service, ServiceConfig};
+use countersign::{Client, ClientConfig, ClientCredential, Service, ServiceConfig};
 use countersign_realm::RealmPolicy;
 use countersign_realm::admin::{Changes, HexSecret, Request};
 use std::io;
@@ -207,9 +207,8 @@ async fn echo(mut session: Session<TcpStream>) {
 
 fn client(initiator: Initiator) -> Client {
     Client::new(ClientConfig {
-        credential: ClientCredential::Ready(initiator),
         handshake_deadline: PATIENCE,
-        max_message: DEFAULT_MAX_MESSAGE,
+        ..ClientConfig::new(ClientCredential::Ready(initiator))
     })
 }
 

@@ -1,22 +1,36 @@
 //! Services and clients on blocking streams.
 //!
+//! A [`Listener`] accepts clients and a [`Connector`] reaches a service; what both give is an [`AuthStream`], which reads and
+//! writes bytes as any other stream does. For protocols that have messages of their own there is [`Session`], by [`accept`]
+//! and [`connect`] on a socket, each message sealed as one.
+//!
 //! ```no_run
+//! use std::io::{BufRead, Write};
+//!
 //! # fn client() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = countersign::Client::from_ccache("/tmp/krb5cc_1000", "echo/a.example.test@EXAMPLE.TEST")?;
-//! let socket = std::net::TcpStream::connect("a.example.test:2000")?;
-//! let mut session = countersign::blocking::connect(&client, socket).map_err(|failure| failure.refusal)?;
-//! session.send(b"hello")?;
-//! println!("{} is at the other end", client.service());
-//! println!("it says {:?}", session.receive()?);
+//! let connector = countersign::blocking::Connector::new(client);
+//! let mut stream = connector.connect("a.example.test:2000").map_err(|failure| failure.refusal)?;
+//! writeln!(stream, "hello")?;
+//! let mut answer = String::new();
+//! stream.read_line(&mut answer)?;
+//! stream.finish()?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod connector;
+mod io;
+mod listener;
 mod session;
+mod stream;
 mod transport;
-mod wait;
+pub(crate) mod wait;
 
+pub use connector::Connector;
+pub use listener::Listener;
 pub use session::{Closer, Receiving, Sending, Session};
+pub use stream::{AuthStream, ReadHalf, WriteHalf};
 pub use transport::Transport;
 
 use crate::client::Client;
@@ -26,7 +40,6 @@ use crate::handshake::{
 };
 use crate::service::Service;
 use countersign_proto::error::Refusal;
-use std::io;
 use std::net::{IpAddr, Shutdown};
 use std::time::Duration;
 use transport::{Timed, is_timeout};
@@ -48,12 +61,12 @@ pub fn accept<S: Transport>(
         // It may have ended by itself.
         let _ = second.end(Shutdown::Both);
     });
-    let mut handshake = Handshake::await_peer(AcceptorMachine::new(service));
+    let mut handshake = Handshake::await_peer(AcceptorMachine::new(service), service.framing());
     let evicted = || ticket.eviction().map(Refusal::from);
     let stopped = drive(&mut handshake, &mut stream, service.handshake_deadline(), &evicted);
     match handshake.conclude(stopped) {
         Ok(agreed) => match ticket.leave() {
-            Ok(()) => Session::new(stream, agreed, service.max_message()),
+            Ok(()) => Session::new(stream, agreed, service.terms()),
             Err(evicted) => Err(agreed.failed(evicted.into())),
         },
         // The place is held until the last words are said, which being evicted cuts short.
@@ -66,10 +79,10 @@ pub fn accept<S: Transport>(
 /// # Errors
 /// Whatever ends the handshake before the service has proved itself.
 pub fn connect<S: Transport>(client: &Client, mut stream: S) -> Result<Session<S>, Failure> {
-    let mut handshake = Handshake::begin(&client.initiator_blocking().map_err(bare)?)?;
+    let mut handshake = Handshake::begin(&client.initiator_blocking().map_err(bare)?, client.framing())?;
     let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline(), &|| None);
     match handshake.conclude(stopped) {
-        Ok(agreed) => Session::new(stream, agreed, client.max_message()),
+        Ok(agreed) => Session::new(stream, agreed, client.terms()),
         Err(failed) => Err(end(&mut stream, failed)),
     }
 }
@@ -82,7 +95,7 @@ fn drive<M: Machine, S: Transport>(
     deadline: Duration,
     evicted: &dyn Fn() -> Option<Refusal>,
 ) -> Result<(), Refusal> {
-    let outside = |error: &io::Error| {
+    let outside = |error: &std::io::Error| {
         evicted().unwrap_or_else(|| if is_timeout(error) { late(deadline) } else { network(error) })
     };
     let mut timed = Timed::new(stream, Some(deadline));
@@ -109,7 +122,7 @@ fn drive<M: Machine, S: Transport>(
 fn send_output<M: Machine, S: Transport>(
     handshake: &mut Handshake<M>,
     timed: &mut Timed<'_, S>,
-) -> io::Result<()> {
+) -> std::io::Result<()> {
     timed.write_all(handshake.output())?;
     handshake.sent();
     Ok(())
@@ -127,7 +140,7 @@ fn end<S: Transport>(stream: &mut S, Failed { failure, last_words }: Failed) -> 
 
 /// Sends the last token, ends our direction, and reads on for a moment: closing with bytes unread would reset the
 /// connection, and the token could be lost with it.
-fn tell_and_close<S: Transport>(stream: &mut S, last_words: &[u8]) -> io::Result<()> {
+fn tell_and_close<S: Transport>(stream: &mut S, last_words: &[u8]) -> std::io::Result<()> {
     let mut timed = Timed::new(stream, Some(LINGER));
     timed.write_all(last_words)?;
     timed.end(Shutdown::Write)?;

@@ -1,16 +1,20 @@
-use super::transport::{Timed, Transport, is_timeout};
+use super::io::{deliver, finish, pull, second_handle, unbound};
+use super::stream::AuthStream;
+use super::transport::Transport;
 use crate::handshake::{Agreed, Failure, network};
-use crate::session::{self, Inbound, Outbound, failed, timed_out};
+use crate::session::{self, About, Inbound, Outbound, Pulled, Terms};
 use countersign_proto::context::Facts;
 use countersign_proto::error::Refusal;
-use std::io;
+use countersign_proto::secret::Secret;
+use countersign_proto::time::Timestamp;
 use std::net::Shutdown;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// A connection whose ends proved themselves to each other, on which sealed messages go both ways.
+/// A connection whose ends proved themselves to each other, on which protected messages go both ways. For a stream of bytes
+/// see [`Session::into_stream`].
 pub struct Session<S> {
-    facts: Arc<Facts>,
+    about: Arc<About>,
     outbound: Outbound,
     inbound: Inbound,
     timeout: Option<Duration>,
@@ -21,7 +25,7 @@ pub struct Session<S> {
 
 /// The direction to the peer.
 pub struct Sending<S> {
-    facts: Arc<Facts>,
+    about: Arc<About>,
     outbound: Outbound,
     timeout: Option<Duration>,
     stream: S,
@@ -31,7 +35,7 @@ pub struct Sending<S> {
 
 /// The direction from the peer.
 pub struct Receiving<S> {
-    facts: Arc<Facts>,
+    about: Arc<About>,
     inbound: Inbound,
     timeout: Option<Duration>,
     stream: S,
@@ -44,19 +48,19 @@ pub struct Receiving<S> {
 pub struct Closer<S>(Weak<S>);
 
 impl<S: Transport> Session<S> {
-    pub(super) fn new(stream: S, agreed: Agreed, max_message: usize) -> Result<Self, Failure> {
+    pub(super) fn new(stream: S, agreed: Agreed, terms: Terms) -> Result<Self, Failure> {
         let unbounded = stream.bound_reads(None).and_then(|()| stream.bound_writes(None));
         if let Err(error) = unbounded {
             return Err(agreed.failed(network(&error)));
         }
-        let (facts, outbound, inbound) = session::begin(agreed, max_message);
-        Ok(Self { facts: Arc::new(facts), outbound, inbound, timeout: None, stream, closing: None })
+        let (about, outbound, inbound) = session::begin(agreed, terms);
+        Ok(Self { about: Arc::new(about), outbound, inbound, timeout: None, stream, closing: None })
     }
 
     /// Who the ends are, by which keys, under which conditions.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        &self.facts
+        &self.about.facts
     }
 
     /// Whether the peer has shown that it holds the session's key: at a client from the start, at a service once a
@@ -64,6 +68,27 @@ impl<S: Transport> Session<S> {
     #[must_use]
     pub fn peer_confirmed(&self) -> bool {
         self.inbound.peer_confirmed()
+    }
+
+    /// When the session ends by itself, if it is to end with its ticket.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.about.ends
+    }
+
+    /// Longest message that can be sent, in bytes.
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        self.outbound.max_message()
+    }
+
+    /// `length` bytes, at most 65,536, of a key for a protocol above this session, which the peer gets for the same `label`
+    /// too and nobody else (GSS_Pseudo_random, RFC 4401 and RFC 7802).
+    ///
+    /// # Errors
+    /// If NTLM authenticated, or `length` is too much.
+    pub fn export_key(&self, label: &[u8], length: usize) -> Result<Secret, Refusal> {
+        self.about.export_key(label, length)
     }
 
     /// Bounds how long each call that sends or receives may take from now on, in all; `None` lets it wait for ever, as it
@@ -92,7 +117,7 @@ impl<S: Transport> Session<S> {
     /// # Errors
     /// As [`Receiving::receive`].
     pub fn receive(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        receive(&mut self.inbound, &mut self.stream, self.timeout)
+        receive(&mut self.inbound, Inbound::pull, &mut self.stream, self.timeout)
     }
 
     /// Receives one message, empty ones too; see [`Receiving::receive_any`].
@@ -100,7 +125,7 @@ impl<S: Transport> Session<S> {
     /// # Errors
     /// As [`Receiving::receive_any`].
     pub fn receive_any(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        receive_any(&mut self.inbound, &mut self.stream, self.timeout)
+        receive(&mut self.inbound, Inbound::pull_any, &mut self.stream, self.timeout)
     }
 
     /// Marks the end of what is sent; see [`Sending::finish`].
@@ -128,16 +153,23 @@ impl<S: Transport> Session<S> {
     /// # Errors
     /// If the system has no handle left for the second; the connection ends then.
     pub fn into_split(self) -> Result<(Sending<S>, Receiving<S>), Refusal> {
-        let Self { facts, outbound, inbound, timeout, stream, closing } = self;
+        let Self { about, outbound, inbound, timeout, stream, closing } = self;
         let second = second_handle(&stream)?;
         let receiving = Receiving {
-            facts: Arc::clone(&facts),
+            about: Arc::clone(&about),
             inbound,
             timeout,
             stream: second,
             _closing: closing.clone(),
         };
-        Ok((Sending { facts, outbound, timeout, stream, _closing: closing }, receiving))
+        Ok((Sending { about, outbound, timeout, stream, _closing: closing }, receiving))
+    }
+
+    /// The same connection as a stream of bytes; timeouts go on.
+    #[must_use]
+    pub fn into_stream(self) -> AuthStream<S> {
+        let Self { about, outbound, inbound, timeout, stream, closing } = self;
+        AuthStream::new(about, outbound, inbound, stream, timeout, closing)
     }
 }
 
@@ -145,7 +177,7 @@ impl<S: Transport> Sending<S> {
     /// Who the ends are.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        &self.facts
+        &self.about.facts
     }
 
     /// Bounds how long each call that sends may take from now on; `None` lets it wait for ever. A message for which that
@@ -160,7 +192,7 @@ impl<S: Transport> Sending<S> {
     }
 
     /// Seals and sends one message of at most `max_message` bytes. An empty one is the mark of the end: see
-    /// [`Sending::finish`].
+    /// [`Sending::finish`]. In the SDK sample's framing there is one message, whose end is that of this direction.
     ///
     /// # Errors
     /// If it is too long, or the connection fails or does not take it in time; after a failure of the connection always
@@ -182,7 +214,7 @@ impl<S: Transport> Receiving<S> {
     /// Who the ends are.
     #[must_use]
     pub fn facts(&self) -> &Facts {
-        &self.facts
+        &self.about.facts
     }
 
     /// Whether the peer has shown that it holds the session's key; see [`Session::peer_confirmed`].
@@ -202,13 +234,14 @@ impl<S: Transport> Receiving<S> {
         Ok(())
     }
 
-    /// The next message, or `None` at the mark of the end (an empty message), and from then on, without waiting.
+    /// The next message, or `None` at the mark of the end (an empty message), and from then on, without waiting. In NNS,
+    /// where an empty message may be followed by others, it is the mark if the connection ends after it.
     ///
     /// # Errors
     /// If a message is refused, the connection fails or ends without the mark, or a further message has come after the
     /// mark; from then on always the same. Also if nothing comes in time, which is not kept.
     pub fn receive(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        receive(&mut self.inbound, &mut self.stream, self.timeout)
+        receive(&mut self.inbound, Inbound::pull, &mut self.stream, self.timeout)
     }
 
     /// The next message even if it is empty, or `None` if the connection ended after an empty one: for protocols in
@@ -217,7 +250,7 @@ impl<S: Transport> Receiving<S> {
     /// # Errors
     /// As [`Receiving::receive`], but that messages may follow on an empty one.
     pub fn receive_any(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        receive_any(&mut self.inbound, &mut self.stream, self.timeout)
+        receive(&mut self.inbound, Inbound::pull_any, &mut self.stream, self.timeout)
     }
 }
 
@@ -231,6 +264,12 @@ impl<S: Transport> Closer<S> {
     }
 }
 
+impl<S: Transport> Closer<S> {
+    pub(super) fn of(handle: &Arc<S>) -> Self {
+        Self(Arc::downgrade(handle))
+    }
+}
+
 fn send<S: Transport>(
     outbound: &mut Outbound,
     stream: &mut S,
@@ -239,82 +278,18 @@ fn send<S: Transport>(
 ) -> Result<(), Refusal> {
     outbound.remaining()?;
     outbound.seal(message)?;
-    deliver(outbound, stream, timeout)
-}
-
-fn finish<S: Transport>(
-    outbound: &mut Outbound,
-    stream: &mut S,
-    timeout: Option<Duration>,
-) -> Result<(), Refusal> {
-    outbound.remaining()?;
-    outbound.seal_mark()?;
-    deliver(outbound, stream, timeout)?;
-    stream.end(Shutdown::Write).map_err(|error| outbound.failed(&error))
-}
-
-/// Writes the last message. That it is not written to its end is always an error that stays.
-fn deliver<S: Transport>(
-    outbound: &mut Outbound,
-    stream: &mut S,
-    timeout: Option<Duration>,
-) -> Result<(), Refusal> {
-    let mut timed = Timed::new(stream, timeout);
-    loop {
-        let remaining = outbound.remaining()?;
-        if remaining.is_empty() {
-            return timed.flush().map_err(|error| outbound.failed(&error));
-        }
-        match (timed.write(remaining), timeout) {
-            (Err(error), Some(limit)) if is_timeout(&error) => return Err(outbound.timed_out(limit)),
-            (written, _) => outbound.wrote(written)?,
-        }
+    if outbound.is_at_its_end() {
+        return finish(outbound, stream, timeout);
     }
+    deliver(outbound, stream, timeout)
 }
 
 fn receive<'i, S: Transport>(
     inbound: &'i mut Inbound,
+    next: fn(&mut Inbound) -> Result<Pulled, Refusal>,
     stream: &mut S,
     timeout: Option<Duration>,
 ) -> Result<Option<&'i [u8]>, Refusal> {
-    if inbound.is_over()? || !fill(inbound, stream, timeout)? {
-        return Ok(None);
-    }
-    Ok(inbound.next()?.filter(|message| !message.is_empty()))
-}
-
-fn receive_any<'i, S: Transport>(
-    inbound: &'i mut Inbound,
-    stream: &mut S,
-    timeout: Option<Duration>,
-) -> Result<Option<&'i [u8]>, Refusal> {
-    if fill(inbound, stream, timeout)? { inbound.next() } else { Ok(None) }
-}
-
-/// Reads until the next frame is there in whole; `false` if the connection ended after the mark of the end.
-fn fill<S: Transport>(
-    inbound: &mut Inbound,
-    stream: &mut S,
-    timeout: Option<Duration>,
-) -> Result<bool, Refusal> {
-    let mut timed = Timed::new(stream, timeout);
-    while !inbound.is_ready()? {
-        match (timed.read(inbound.space()), timeout) {
-            (Ok(0), _) => return inbound.ended().map(|()| false),
-            (Ok(count), _) => inbound.filled(count),
-            (Err(error), Some(limit)) if is_timeout(&error) => {
-                return Err(timed_out("no message in time", limit));
-            }
-            (Err(error), _) => return Err(inbound.failed(&error)),
-        }
-    }
-    Ok(true)
-}
-
-fn second_handle<S: Transport>(stream: &S) -> Result<S, Refusal> {
-    stream.second_handle().map_err(|error| failed("making a second handle", &error))
-}
-
-fn unbound(done: io::Result<()>) -> Result<(), Refusal> {
-    done.map_err(|error| failed("setting a timeout", &error))
+    let come = pull(inbound, next, stream, timeout)?;
+    Ok(come.then(|| inbound.message()))
 }

@@ -16,7 +16,7 @@ impl Wake for Unpark {
 }
 
 /// What the future yields, or `None` if it does not until then; `None` for the end waits for ever.
-pub(super) fn until<T>(
+pub(crate) fn until<T>(
     end: Option<Instant>,
     mut future: Pin<Box<dyn Future<Output = T> + Send + '_>>,
 ) -> Option<T> {

@@ -1,9 +1,29 @@
 //! How tokens and protected messages are cut out of a stream of bytes. Without I/O: a driver reads and writes.
 
 pub mod dword;
+pub mod nns;
+pub mod sample;
+
+mod frames;
+
+pub use frames::{Frame, FrameReader, Header};
+pub use nns::Nns;
+pub use sample::SampleData;
 
 use countersign_proto::error::{Code, Explain, code};
 use std::borrow::Cow;
+
+/// How the two ends lay their tokens and messages into a stream. Both must use the same; the tokens are the same in all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Framing {
+    /// The reference listing's handshake, and frames of the same kind for data ([`dword`]).
+    #[default]
+    Dword,
+    /// .NET's NegotiateStream ([`nns`]).
+    Nns(Nns),
+    /// The reference listing's handshake, and the SDK sample's data ([`sample`]).
+    Sample(SampleData),
+}
 
 /// Longest frame of a handshake, in bytes (DESIGN section 5).
 pub const HANDSHAKE_LIMIT: usize = 65_536;
@@ -63,7 +83,7 @@ impl Explain for FrameError {
                 format!("room for frames of 1 to {limit} bytes").into()
             }
             Self::Cut { needed: Some(needed), .. } => format!("a frame of {needed} bytes to wait for").into(),
-            Self::Cut { needed: None, .. } => "a length of 4 bytes to wait for".into(),
+            Self::Cut { needed: None, .. } => "the rest of what stands before a frame to wait for".into(),
         }
     }
 }

@@ -1,9 +1,14 @@
 use super::{Answer, Asking, Failure, Machine, Question, Step, bare};
 use crate::ambient;
+use crate::mutex::lock;
+use crate::replay::{Answering, Check};
 use crate::service::Service;
-use countersign_proto::context::{AcceptorStep, Authorize, AwaitToken, NeedKdc, VerifyNtlm};
+use countersign_proto::context::{AcceptorStep, Authorize, AwaitToken, CheckReplay, NeedKdc, VerifyNtlm};
 use countersign_proto::error::{Refusal, code};
+use countersign_proto::krb5::per_message::Role;
+use countersign_proto::krb5::replay::{ReplayUnavailable, ReplayVerdict};
 use countersign_proto::ntlm::accounts::Verdict;
+use std::sync::Mutex;
 
 /// The acceptor's side: the step machine of proto, with the service's replay store, its accounts and its word on who is
 /// welcome.
@@ -23,6 +28,8 @@ enum Asked {
     Ntlm(VerifyNtlm),
     /// What a KDC says to a client's message.
     Kdc(NeedKdc),
+    /// Whether an authenticator was seen before. The store is asked already; who waits takes its answer out.
+    Replay(CheckReplay, Mutex<Option<Answering>>),
 }
 
 impl AcceptorMachine {
@@ -36,8 +43,13 @@ fn walk(service: Service, mut step: AcceptorStep, out: &mut Vec<u8>) -> Step<Acc
     loop {
         step = match step {
             AcceptorStep::CheckReplay(asked) => {
-                let verdict = service.replay_store().check(asked.presented(), ambient::now());
-                asked.verdict(verdict, ambient::now(), out)
+                match service.replay_store().check(asked.presented(), ambient::now()) {
+                    Check::Now(verdict) => asked.verdict(verdict, ambient::now(), out),
+                    Check::Later(answering) => {
+                        let state = Asked::Replay(asked, Mutex::new(Some(answering)));
+                        return Step::Ask(AcceptorQuestion { service, state });
+                    }
+                }
             }
             AcceptorStep::Authorize(asked) => authorize(&service, asked, out),
             AcceptorStep::VerifyNtlm(state) => {
@@ -61,6 +73,8 @@ fn authorize(service: &Service, asked: Authorize, out: &mut Vec<u8>) -> Acceptor
 }
 
 impl Machine for AcceptorMachine {
+    const ROLE: Role = Role::Acceptor;
+
     type Question = AcceptorQuestion;
 
     fn token(self, token: &[u8], out: &mut Vec<u8>) -> Step<Self> {
@@ -92,6 +106,10 @@ impl Question<AcceptorMachine> for AcceptorQuestion {
                 let reply = relay.carry(state.wish());
                 Box::pin(async move { Answer::Kdc(reply.await) })
             }
+            (Asked::Replay(_, answering), ..) => match lock(answering).take() {
+                Some(answering) => Box::pin(async move { Answer::Replay(answering.await) }),
+                None => Box::pin(std::future::ready(Answer::Replay(STORE_DOWN))),
+            },
             _ => Box::pin(std::future::ready(self.no_answer(&nobody_to_ask()))),
         }
     }
@@ -99,12 +117,14 @@ impl Question<AcceptorMachine> for AcceptorQuestion {
     fn answered(self, answer: Answer, out: &mut Vec<u8>) -> Step<AcceptorMachine> {
         let step = match (self.state, answer) {
             (Asked::Ntlm(state), Answer::Ntlm(verdict)) => state.verdict(verdict, out),
-            (Asked::Ntlm(state), Answer::Kdc(_)) => state.verdict(Verdict::Unavailable, out),
+            (Asked::Ntlm(state), _) => state.verdict(Verdict::Unavailable, out),
             (Asked::Kdc(state), Answer::Kdc(reply)) => {
                 let reply = reply.as_deref().map_err(Clone::clone);
                 state.reply(reply, ambient::now(), out)
             }
-            (Asked::Kdc(state), Answer::Ntlm(_)) => state.reply(Err(nobody_to_ask()), ambient::now(), out),
+            (Asked::Kdc(state), _) => state.reply(Err(nobody_to_ask()), ambient::now(), out),
+            (Asked::Replay(state, _), Answer::Replay(verdict)) => state.verdict(verdict, ambient::now(), out),
+            (Asked::Replay(state, _), _) => state.verdict(STORE_DOWN, ambient::now(), out),
         };
         walk(self.service, step, out)
     }
@@ -113,6 +133,7 @@ impl Question<AcceptorMachine> for AcceptorQuestion {
         match &self.state {
             Asked::Ntlm(_) => Answer::Ntlm(Verdict::Unavailable),
             Asked::Kdc(_) => Answer::Kdc(Err(cause.clone())),
+            Asked::Replay(..) => Answer::Replay(STORE_DOWN),
         }
     }
 
@@ -120,6 +141,9 @@ impl Question<AcceptorMachine> for AcceptorQuestion {
         bare(refusal)
     }
 }
+
+/// What stands for an answer of the replay store that did not come.
+const STORE_DOWN: ReplayVerdict = ReplayVerdict::Unavailable(ReplayUnavailable::Down);
 
 fn nobody_to_ask() -> Refusal {
     let have = "no way to a KDC of its own";

@@ -1,8 +1,11 @@
-use super::{Answer, Asking, Failure, Handshake, Machine, Question, Step, append_frame};
+use super::wire::Said;
+use super::{Answer, Asking, Failure, Handshake, Machine, Question, Step};
 use crate::ambient;
+use crate::framing::Framing;
 use countersign_proto::context::{AwaitReply, Initiator, InitiatorStep, Rejected};
 use countersign_proto::error::Refusal;
 use countersign_proto::krb5::msg::principal::Principal;
+use countersign_proto::krb5::per_message::Role;
 use std::convert::Infallible;
 
 /// The initiator's side.
@@ -11,20 +14,30 @@ pub(crate) struct InitiatorMachine {
     state: AwaitReply,
 }
 
+impl InitiatorMachine {
+    /// Appends our first token to `out`.
+    pub(crate) fn begin(initiator: &Initiator, out: &mut Vec<u8>) -> Result<Self, Failure> {
+        let service = initiator.service().clone();
+        match initiator.begin(ambient::now(), &mut ambient::rng(), out) {
+            Ok(state) => Ok(Self { service, state }),
+            Err(refusal) => Err(failure(refusal, service)),
+        }
+    }
+}
+
 impl Handshake<InitiatorMachine> {
     /// A handshake that begins with our token.
-    pub(crate) fn begin(initiator: &Initiator) -> Result<Self, Failure> {
-        let service = initiator.service().clone();
-        let mut output = Vec::new();
-        let (state, framed) =
-            append_frame(&mut output, |out| initiator.begin(ambient::now(), &mut ambient::rng(), out));
-        let state = state.map_err(|refusal| failure(refusal, service.clone()))?;
-        if let Err(error) = framed {
-            return Err(failure(error.into(), service));
+    pub(crate) fn begin(initiator: &Initiator, framing: Framing) -> Result<Self, Failure> {
+        let mut token = Vec::new();
+        let machine = InitiatorMachine::begin(initiator, &mut token)?;
+        let service = machine.service.clone();
+        let mut handshake = Self::await_peer(machine, framing);
+        let start = handshake.wire.begin(&mut handshake.output);
+        handshake.output.append(&mut token);
+        match handshake.wire.end(&mut handshake.output, start, Said::InProgress) {
+            Ok(()) => Ok(handshake),
+            Err(error) => Err(failure(error.into(), service)),
         }
-        let mut handshake = Self::await_peer(InitiatorMachine { service, state });
-        handshake.output = output;
-        Ok(handshake)
     }
 }
 
@@ -48,6 +61,7 @@ impl Question<InitiatorMachine> for Infallible {
 }
 
 impl Machine for InitiatorMachine {
+    const ROLE: Role = Role::Initiator;
     type Question = Infallible;
 
     fn token(self, token: &[u8], out: &mut Vec<u8>) -> Step<Self> {

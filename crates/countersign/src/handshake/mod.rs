@@ -2,19 +2,23 @@
 
 mod acceptor;
 mod initiator;
+mod wire;
 
-pub(crate) use acceptor::AcceptorMachine;
+pub(crate) use acceptor::{AcceptorMachine, AcceptorQuestion};
+pub(crate) use initiator::InitiatorMachine;
 
-use crate::framing::dword::{self, FrameReader, HEADER_LEN};
-use crate::framing::{FrameError, HANDSHAKE_LIMIT};
+use crate::framing::{FrameReader, Framing, HANDSHAKE_LIMIT};
 use countersign_proto::context::{Rejected, SecurityContext};
 use countersign_proto::error::{Code, Explain, Refusal, code};
+use countersign_proto::krb5::per_message::Role;
+use countersign_proto::krb5::replay::ReplayVerdict;
 use countersign_proto::ntlm::accounts::Verdict;
 use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
+use wire::{Incoming, Said, Wire};
 
 /// How a handshake ended without a context: why, and what was known of the peer by then.
 pub type Failure = Box<Rejected>;
@@ -26,6 +30,8 @@ pub(crate) const LINGER_BYTES: usize = 65_536;
 
 /// One role's side of a handshake: a token in, a token out.
 pub(crate) trait Machine: Sized {
+    /// Which role it is.
+    const ROLE: Role;
     /// What this role may have to ask.
     type Question: Question<Self>;
 
@@ -37,7 +43,8 @@ pub(crate) trait Machine: Sized {
     fn abandon(self, cause: Refusal) -> Failure;
 }
 
-/// A question that only the outside can answer, and that may take time: whether an NTLM proof is right, what a KDC says.
+/// A question that only the outside can answer, and that may take time: whether an NTLM proof is right, what a KDC says,
+/// whether an authenticator was seen before.
 pub(crate) trait Question<M: Machine>: Sized {
     /// Asks it.
     fn ask(&self) -> Asking<'_>;
@@ -58,6 +65,8 @@ pub(crate) enum Answer {
     Ntlm(Verdict),
     /// What a KDC says.
     Kdc(Result<Vec<u8>, Refusal>),
+    /// Whether an authenticator was seen before.
+    Replay(ReplayVerdict),
 }
 
 /// What a token led to.
@@ -74,6 +83,7 @@ pub(crate) enum Step<M: Machine> {
 /// known by then.
 pub(crate) struct Handshake<M: Machine> {
     state: State<M>,
+    wire: Wire,
     reader: FrameReader,
     output: Vec<u8>,
 }
@@ -81,6 +91,8 @@ pub(crate) struct Handshake<M: Machine> {
 enum State<M: Machine> {
     Open(M),
     Asking(M::Question),
+    /// Our context is complete; the peer has still to say that its own is.
+    Awaited(Box<SecurityContext>),
     Agreed(Box<SecurityContext>),
     Failed(Failure),
     /// Only while a token is worked on.
@@ -103,13 +115,14 @@ pub(crate) struct Failed {
 
 impl<M: Machine> Handshake<M> {
     /// A handshake in which the peer speaks first.
-    pub(crate) fn await_peer(machine: M) -> Self {
-        Self { state: State::Open(machine), reader: FrameReader::new(HANDSHAKE_LIMIT), output: Vec::new() }
+    pub(crate) fn await_peer(machine: M, framing: Framing) -> Self {
+        let wire = Wire::new(framing);
+        Self { state: State::Open(machine), reader: wire.reader(), wire, output: Vec::new() }
     }
 
     /// Whether the peer's next bytes are awaited, after the output was sent.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(_))
+        matches!(self.state, State::Open(_) | State::Awaited(_))
     }
 
     /// Whether the output is the last that is to be sent before messages may follow.
@@ -144,8 +157,7 @@ impl<M: Machine> Handshake<M> {
     pub(crate) fn answered(&mut self, answer: Answer) {
         match std::mem::replace(&mut self.state, State::Stepping) {
             State::Asking(question) => {
-                let (step, framed) = append_frame(&mut self.output, |out| question.answered(answer, out));
-                self.state = next(step, framed);
+                self.state = step(&self.wire, &mut self.output, |out| question.answered(answer, out));
                 self.work(false);
             }
             other => self.state = other,
@@ -161,17 +173,50 @@ impl<M: Machine> Handshake<M> {
     /// Works on the tokens that are there.
     fn work(&mut self, closed_by_peer: bool) {
         while self.is_open() {
-            let State::Open(machine) = std::mem::replace(&mut self.state, State::Stepping) else { return };
-            self.state = match self.reader.next_frame() {
-                Ok(Some(token)) => step(machine, token, &mut self.output),
-                Ok(None) if closed_by_peer => State::Failed(closed(machine, &self.reader)),
-                Ok(None) => {
-                    self.state = State::Open(machine);
-                    return;
+            let frame = match self.reader.next_frame() {
+                Ok(Some(frame)) => self.wire.read(frame),
+                Ok(None) if closed_by_peer => return self.closed(),
+                Ok(None) => return,
+                Err(error) => Err(error.into()),
+            };
+            let state = std::mem::replace(&mut self.state, State::Stepping);
+            self.state = match (state, frame) {
+                (State::Open(machine), Ok(Incoming::Token(token))) => {
+                    step(&self.wire, &mut self.output, |out| machine.token(token, out))
                 }
-                Err(error) => State::Failed(machine.abandon(error.into())),
+                (State::Open(machine), Ok(Incoming::Done)) => {
+                    fail(&self.wire, &mut self.output, machine.abandon(wire::done_too_early()))
+                }
+                (State::Open(machine), Err(cause)) => {
+                    fail(&self.wire, &mut self.output, machine.abandon(cause))
+                }
+                // What comes with it is ignored: our context is complete (MS-NNS section 3.1.5.2).
+                (State::Awaited(context), Ok(_)) if self.wire.peer_is_done() => State::Agreed(context),
+                (State::Awaited(context), Ok(_)) => {
+                    fail(&self.wire, &mut self.output, known(&context, wire::not_done()))
+                }
+                (State::Awaited(context), Err(cause)) => {
+                    fail(&self.wire, &mut self.output, known(&context, cause))
+                }
+                (other, _) => other,
             };
         }
+    }
+
+    /// The peer closed the connection before the end.
+    fn closed(&mut self) {
+        let cut = self.reader.finish().map_err(Refusal::from);
+        let failure = match (std::mem::replace(&mut self.state, State::Stepping), cut) {
+            (State::Open(machine), Ok(())) => machine.closed(),
+            (State::Open(machine), Err(cut)) => machine.abandon(cut),
+            (State::Awaited(context), Ok(())) => known(&context, wire::never_done()),
+            (State::Awaited(context), Err(cut)) => known(&context, cut),
+            (other, _) => {
+                self.state = other;
+                return;
+            }
+        };
+        self.state = State::Failed(failure);
     }
 
     /// Ends it, once the driver has stopped: because it is over (`Ok`), or for a cause of its own. A failure that was
@@ -180,16 +225,18 @@ impl<M: Machine> Handshake<M> {
         let given_up = |failure| Err(Failed { failure, last_words: None });
         match (self.state, stopped) {
             (State::Agreed(context), Ok(())) => Ok(Agreed { context, reader: self.reader }),
-            (State::Agreed(context), Err(cause)) => given_up(known(&context, cause)),
+            (State::Agreed(context) | State::Awaited(context), Err(cause)) => {
+                given_up(known(&context, cause))
+            }
             (State::Failed(failure), _) => Err(Failed { failure, last_words: Some(self.output) }),
             (State::Open(machine), Err(cause)) => given_up(machine.abandon(cause)),
-            (State::Asking(question), Err(cause)) => Err(unanswered::<M>(question, cause, self.output)),
+            (State::Asking(question), Err(cause)) => {
+                Err(unanswered::<M>(question, cause, &self.wire, self.output))
+            }
             (State::Stepping, Err(cause)) => given_up(bare(cause)),
-            (State::Open(_) | State::Asking(_) | State::Stepping, Ok(())) => given_up(bare(Refusal::new(
-                code::STATE_MISUSED,
-                "a handshake left half-way",
-                "its end to wait for",
-            ))),
+            (State::Open(_) | State::Asking(_) | State::Awaited(_) | State::Stepping, Ok(())) => given_up(
+                bare(Refusal::new(code::STATE_MISUSED, "a handshake left half-way", "its end to wait for")),
+            ),
         }
     }
 }
@@ -202,44 +249,70 @@ impl Agreed {
 }
 
 /// No answer came to a question: the peer is told as if the source had none.
-fn unanswered<M: Machine>(question: M::Question, cause: Refusal, mut output: Vec<u8>) -> Failed {
+fn unanswered<M: Machine>(question: M::Question, cause: Refusal, wire: &Wire, mut output: Vec<u8>) -> Failed {
     let none = question.no_answer(&cause);
-    let (step, _) = append_frame(&mut output, |out| question.answered(none, out));
-    let known = match step {
-        Step::Failed(failure) => *failure,
+    let known = match step::<M>(wire, &mut output, |out| question.answered(none, out)) {
+        State::Failed(failure) => *failure,
         _ => *bare(cause.clone()),
     };
     Failed { failure: Box::new(Rejected { refusal: cause, ..known }), last_words: Some(output) }
 }
 
-/// Hands a token to the machine; what it answers is framed and appended to `output`.
-fn step<M: Machine>(machine: M, token: &[u8], output: &mut Vec<u8>) -> State<M> {
-    let (step, framed) = append_frame(output, |out| machine.token(token, out));
-    next(step, framed)
+/// Lets the machine act; what it says is framed and appended to `output`.
+fn step<M: Machine>(
+    wire: &Wire,
+    output: &mut Vec<u8>,
+    act: impl FnOnce(&mut Vec<u8>) -> Step<M>,
+) -> State<M> {
+    let start = wire.begin(output);
+    match act(output) {
+        Step::Await(machine) => match wire.end(output, start, Said::InProgress) {
+            Ok(()) if M::ROLE == Role::Initiator && wire.peer_is_done_already() => {
+                fail(wire, output, machine.abandon(wire::done_too_early()))
+            }
+            Ok(()) => State::Open(machine),
+            Err(error) => fail(wire, output, machine.abandon(error.into())),
+        },
+        Step::Ask(question) => match wire.end(output, start, Said::InProgress) {
+            Ok(()) => State::Asking(question),
+            Err(error) => fail(wire, output, question.abandon(error.into())),
+        },
+        Step::Done(context) => done(wire, output, start, context),
+        Step::Failed(failure) => {
+            wire.refuse(output, start, &failure.refusal);
+            State::Failed(failure)
+        }
+    }
 }
-
-fn next<M: Machine>(step: Step<M>, framed: Result<(), OwnTokenTooLong>) -> State<M> {
-    match (step, framed) {
-        (Step::Await(machine), Ok(())) => State::Open(machine),
-        (Step::Await(machine), Err(error)) => State::Failed(machine.abandon(error.into())),
-        (Step::Ask(question), Ok(())) => State::Asking(question),
-        (Step::Ask(question), Err(error)) => State::Failed(question.abandon(error.into())),
-        (Step::Done(context), Ok(())) => State::Agreed(context),
-        (Step::Done(context), Err(error)) => State::Failed(known(&context, error.into())),
-        // Its cause counts, whether or not the peer can be told.
-        (Step::Failed(failure), _) => State::Failed(failure),
+/// Our context is complete. An acceptor says so and is through; an initiator may have to hear it from the peer, too.
+fn done<M: Machine>(
+    wire: &Wire,
+    output: &mut Vec<u8>,
+    start: usize,
+    context: Box<SecurityContext>,
+) -> State<M> {
+    let heard = M::ROLE == Role::Initiator && wire.peer_is_done_already();
+    let said = if heard {
+        wire.end_unheard(output, start)
+    } else {
+        wire.end(output, start, Said::Done).map_err(Refusal::from)
+    };
+    match said {
+        Err(cause) => fail(wire, output, known(&context, cause)),
+        Ok(()) if M::ROLE == Role::Acceptor || wire.peer_is_done() => State::Agreed(context),
+        Ok(()) => State::Awaited(context),
     }
 }
 
-fn closed<M: Machine>(machine: M, reader: &FrameReader) -> Failure {
-    match reader.finish() {
-        Err(cut) => machine.abandon(cut.into()),
-        Ok(()) => machine.closed(),
-    }
+/// The handshake has failed; the peer is told what its framing has a word for.
+fn fail<M: Machine>(wire: &Wire, output: &mut Vec<u8>, failure: Failure) -> State<M> {
+    let start = wire.begin(output);
+    wire.refuse(output, start, &failure.refusal);
+    State::Failed(failure)
 }
 
 /// A failure about whose peer all is known that a context knows.
-fn known(context: &SecurityContext, refusal: Refusal) -> Failure {
+pub(crate) fn known(context: &SecurityContext, refusal: Refusal) -> Failure {
     let facts = context.facts().clone();
     Box::new(Rejected { refusal, claimed_service: facts.claimed_service(), facts: Some(facts) })
 }
@@ -272,30 +345,6 @@ impl Explain for OwnTokenTooLong {
     fn advice(&self) -> Cow<'static, str> {
         "have the KDC put less into the ticket: it grows with the client's group memberships".into()
     }
-}
-
-/// Appends the frame of the token that `write` appends, or nothing if it appends nothing: an empty frame is never sent.
-fn append_frame<T>(
-    output: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> T,
-) -> (T, Result<(), OwnTokenTooLong>) {
-    let start = output.len();
-    output.extend_from_slice(&[0; HEADER_LEN]);
-    let written = write(output);
-    let length = output.len().saturating_sub(start).saturating_sub(HEADER_LEN);
-    let framed = match dword::header(length, HANDSHAKE_LIMIT) {
-        Ok(header) => {
-            if let Some(space) = output.get_mut(start..).and_then(|frame| frame.first_chunk_mut()) {
-                *space = header;
-            }
-            Ok(())
-        }
-        Err(error) => {
-            output.truncate(start);
-            if matches!(error, FrameError::Empty { .. }) { Ok(()) } else { Err(OwnTokenTooLong { length }) }
-        }
-    };
-    (written, framed)
 }
 
 /// A failure of the network during a handshake.

@@ -6,7 +6,9 @@
 //!
 //! The order of locks is shard, then client counts; nobody holds two of a kind.
 
-use super::ReplayStore;
+use super::{Check, ReplayStore};
+#[cfg(any(unix, feature = "valkey"))]
+use crate::mutex::lock;
 use countersign_proto::krb5::msg::principal::Principal;
 use countersign_proto::krb5::replay::{Presented, ReplayUnavailable, ReplayVerdict, TAG_LEN};
 use countersign_proto::time::Timestamp;
@@ -74,16 +76,35 @@ impl MemoryReplayStore {
     /// the clock skew that the acceptor permits. `rng` gives the keys of the hashes.
     #[must_use]
     pub fn new(capacity: usize, skew: Duration, rng: &mut dyn CryptoRng) -> Self {
-        let lifetime = skew.saturating_mul(2).saturating_add(MARGIN);
+        Self::with_client_hash(capacity, skew, Keyed::new(rng), rng)
+    }
+
+    /// The same, with a hash of clients that outlives it.
+    fn with_client_hash(
+        capacity: usize,
+        skew: Duration,
+        client_hash: Keyed,
+        rng: &mut dyn CryptoRng,
+    ) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             clients: std::array::from_fn(|_| Mutex::default()),
             entries: AtomicUsize::new(0),
             horizon: AtomicI64::new(i64::MIN),
             tag_hash: Keyed::new(rng),
-            client_hash: Keyed::new(rng),
+            client_hash,
             capacity,
-            lifetime: i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX),
+            lifetime: lifetime(skew),
+        }
+    }
+
+    /// Answers as [`ReplayStore::check`] does. If several answers hold the first of these is given: seen; from before the
+    /// horizon, or expired at `now`; the client's share used; full. A thread that panicked inside leaves part of the store
+    /// [`Down`].
+    pub fn verdict(&self, presented: &Presented, now: Timestamp) -> ReplayVerdict {
+        match self.attempt_with_room(presented, now) {
+            Ok(()) => ReplayVerdict::Fresh,
+            Err(Refused(verdict)) => verdict,
         }
     }
 
@@ -99,9 +120,16 @@ impl MemoryReplayStore {
         self.len() == 0
     }
 
+    /// Whether the tag is there; nothing is changed.
+    #[cfg(feature = "valkey")]
+    pub(super) fn knows(&self, presented: &Presented) -> bool {
+        let tag = self.tag(presented.tag);
+        place(&self.shards, tag.hash).is_ok_and(|shard| lock(shard).tags.contains(&tag))
+    }
+
     /// One look into the tag's shard. Forgets some of what has expired there.
     fn attempt(&self, presented: &Presented, now: Timestamp) -> Result<(), Refused> {
-        let tag = Tag { hash: self.tag_hash.of_bytes(&presented.tag), bytes: presented.tag };
+        let tag = self.tag(presented.tag);
         let mut shard = place(&self.shards, tag.hash)?.lock().map_err(|_| DOWN)?;
         if shard.tags.contains(&tag) {
             return Err(Refused(ReplayVerdict::Seen));
@@ -116,6 +144,10 @@ impl MemoryReplayStore {
         self.reserve(client)?;
         shard.insert(Entry { tag, ctime: presented.ctime, client }, self.lifetime);
         Ok(())
+    }
+
+    fn tag(&self, bytes: [u8; TAG_LEN]) -> Tag {
+        Tag { hash: self.tag_hash.of_bytes(&bytes), bytes }
     }
 
     /// Counts an entry of `client` in.
@@ -181,15 +213,56 @@ impl MemoryReplayStore {
 }
 
 impl ReplayStore for MemoryReplayStore {
-    /// If several answers hold the first of these is given: seen; from before the horizon, or expired at `now`; the
-    /// client's share used; full. A thread that panicked inside leaves part of the store
-    /// [`Down`].
-    fn check(&self, presented: &Presented, now: Timestamp) -> ReplayVerdict {
-        match self.attempt_with_room(presented, now) {
-            Ok(()) => ReplayVerdict::Fresh,
-            Err(Refused(verdict)) => verdict,
+    /// The answer of [`verdict`](Self::verdict), at once.
+    fn check(&self, presented: &Presented, now: Timestamp) -> Check {
+        Check::Now(self.verdict(presented, now))
+    }
+}
+
+/// What another store keeps of an entry, to put it back into the memory of a later process.
+#[cfg(unix)]
+impl MemoryReplayStore {
+    /// As [`new`](Self::new), with the key under which [`client`](Self::client) was made of clients before.
+    pub(super) fn with_client_key(
+        capacity: usize,
+        skew: Duration,
+        key: &[u8; 16],
+        rng: &mut dyn CryptoRng,
+    ) -> Self {
+        Self::with_client_hash(capacity, skew, Keyed(SipHasher13::new_with_key(key)), rng)
+    }
+
+    /// What stands for a client in its entries.
+    pub(super) fn client(&self, principal: &Principal) -> u64 {
+        self.client_hash.of_principal(principal)
+    }
+
+    /// Puts an entry back, whatever the capacity and the client's share: what was accepted once must stay known.
+    pub(super) fn restore(&self, tag: [u8; TAG_LEN], ctime: Timestamp, client: u64) {
+        let tag = self.tag(tag);
+        let (Ok(shard), Ok(clients)) = (place(&self.shards, tag.hash), place(&self.clients, client)) else {
+            return;
+        };
+        let mut shard = lock(shard);
+        if !shard.tags.contains(&tag) {
+            shard.insert(Entry { tag, ctime, client }, self.lifetime);
+            let mut clients = lock(clients);
+            let held = clients.entry(client).or_default();
+            *held = held.saturating_add(1);
+            self.entries.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// Refuses authenticators with that ctime or an earlier one from now on.
+    pub(super) fn raise_horizon(&self, ctime: Timestamp) {
+        self.horizon.fetch_max(ctime.total_micros(), Ordering::AcqRel);
+    }
+}
+
+/// How long after its ctime an entry must be remembered, in microseconds: two skews and a minute.
+pub(super) fn lifetime(skew: Duration) -> i64 {
+    let lifetime = skew.saturating_mul(2).saturating_add(MARGIN);
+    i64::try_from(lifetime.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Any verdict but Fresh.
@@ -337,7 +410,7 @@ mod tests {
     fn after_a_panic_inside_the_store_is_down() {
         let store = store(1_000);
         let first = presented(1, 0);
-        assert_eq!(store.check(&first, Timestamp::new(0, 0)), ReplayVerdict::Fresh);
+        assert_eq!(store.verdict(&first, Timestamp::new(0, 0)), ReplayVerdict::Fresh);
         std::thread::scope(|scope| {
             let panicked = scope.spawn(|| {
                 let _guards: Vec<_> = store.shards.iter().map(|shard| shard.lock().unwrap()).collect();
@@ -346,7 +419,7 @@ mod tests {
             assert!(panicked.join().is_err());
         });
         for number in 1..100 {
-            let verdict = store.check(&presented(number, 0), Timestamp::new(0, 0));
+            let verdict = store.verdict(&presented(number, 0), Timestamp::new(0, 0));
             assert_eq!(verdict, ReplayVerdict::Unavailable(Down));
         }
     }
@@ -361,7 +434,7 @@ mod tests {
             });
             assert!(panicked.join().is_err());
         });
-        let verdict = store.check(&presented(1, 0), Timestamp::new(0, 0));
+        let verdict = store.verdict(&presented(1, 0), Timestamp::new(0, 0));
         assert_eq!(verdict, ReplayVerdict::Unavailable(Down));
         assert!(store.is_empty());
     }
@@ -378,13 +451,13 @@ mod tests {
         for number in 0..50_000 {
             let client = Principal::new("EXAMPLE.TEST", &[&format!("user{number}")]);
             let authenticator = Presented { client, ..presented(number, 0) };
-            assert_eq!(store.check(&authenticator, Timestamp::new(0, 0)), ReplayVerdict::Fresh);
+            assert_eq!(store.verdict(&authenticator, Timestamp::new(0, 0)), ReplayVerdict::Fresh);
         }
         let (tags, clients) = space(&store);
         assert!(tags >= 50_000 && clients >= 50_000);
         // New ones come at the same time: they alone must bring the old ones out.
         for number in 50_000..52_000 {
-            let verdict = store.check(&presented(number, 10_000), Timestamp::new(10_000, 0));
+            let verdict = store.verdict(&presented(number, 10_000), Timestamp::new(10_000, 0));
             assert_eq!(verdict, ReplayVerdict::Fresh);
         }
         let (tags, clients) = space(&store);
@@ -395,9 +468,9 @@ mod tests {
     fn no_visit_forgets_more_than_its_step() {
         let store = store(1_000_000);
         for number in 0..20_000 {
-            store.check(&presented(number, 0), Timestamp::new(0, 0));
+            store.verdict(&presented(number, 0), Timestamp::new(0, 0));
         }
-        store.check(&presented(20_000, 10_000), Timestamp::new(10_000, 0));
+        store.verdict(&presented(20_000, 10_000), Timestamp::new(10_000, 0));
         assert_eq!(store.len(), 20_001 - PURGE_STEP);
     }
 
@@ -406,7 +479,7 @@ mod tests {
         let spread = || {
             let store = store(100_000);
             for number in 0..6_400 {
-                store.check(&presented(number, 0), Timestamp::new(0, 0));
+                store.verdict(&presented(number, 0), Timestamp::new(0, 0));
             }
             store.shards.iter().map(|shard| shard.lock().unwrap().tags.len()).collect::<Vec<_>>()
         };
@@ -419,7 +492,7 @@ mod tests {
     fn the_counts_of_clients_end_with_their_entries() {
         let store = store(10_000);
         for number in 0..1_000 {
-            store.check(&presented(number, 0), Timestamp::new(0, 0));
+            store.verdict(&presented(number, 0), Timestamp::new(0, 0));
         }
         while store.sweep(Timestamp::new(10_000, 0)).is_ok_and(|forgotten| forgotten) {}
         assert!(store.is_empty());

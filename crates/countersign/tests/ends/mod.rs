@@ -15,9 +15,7 @@ use countersign::blocking::{self, Transport};
 use countersign::proto::context::{Acceptor, Initiator};
 use countersign::proto::policy::{AcceptorPolicy, InitiatorPolicy};
 use countersign::proto::time::Timestamp;
-use countersign::{
-    Client, ClientConfig, ClientCredential, DEFAULT_MAX_MESSAGE, Failure, Service, ServiceConfig,
-};
+use countersign::{Client, ClientConfig, ClientCredential, Failure, Service, ServiceConfig};
 use countersign_testkit::mint::Mint;
 use countersign_testkit::pair::Direction;
 use std::future::Future;
@@ -56,11 +54,8 @@ pub(crate) fn client_config() -> ClientConfig {
     let mint = mint();
     let ccache = mint.ccache(&[mint.ticket()]);
     let initiator = Initiator::from_ccache(&ccache, &mint.service, InitiatorPolicy::default(), mint.now);
-    ClientConfig {
-        credential: ClientCredential::Ready(initiator.unwrap()),
-        handshake_deadline: AMPLE,
-        max_message: DEFAULT_MAX_MESSAGE,
-    }
+    let config = ClientConfig::new(ClientCredential::Ready(initiator.unwrap()));
+    ClientConfig { handshake_deadline: AMPLE, ..config }
 }
 
 /// A client of these parts.

@@ -1,17 +1,21 @@
-//! The audit record of a handshake, and the file of JSON lines that holds them. No key and no token is ever in one.
+//! The audit record: who connected, how it went, by which keys. No key and no token is ever in one. docs/audit.md lists
+//! every field, and a test holds the two together.
+
+mod file;
+mod room;
+mod trail;
+
+pub use file::AuditFile;
+pub use trail::{AuditEvent, AuditTrail, OnAuditFailure};
 
 use crate::ambient;
 use crate::handshake::Failure;
 use countersign_proto::context::Facts;
 use countersign_proto::crypto::etype_name;
-use countersign_proto::error::{Refusal, code};
+use countersign_proto::error::Refusal;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// What one line of the audit file says. A field that is not known is left out.
@@ -21,6 +25,12 @@ pub struct Record {
     pub time: String,
     /// The client's address and port.
     pub peer: SocketAddr,
+    /// The name of the listener that the client came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
+    /// The framing that was spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub framing: Option<&'static str>,
     /// How it went.
     pub outcome: Outcome,
     /// The code of a refusal, `CS-2003`.
@@ -109,12 +119,20 @@ impl Record {
         Self { mutual: facts.mutual(), ..record }
     }
 
+    /// The same record, of a connection to this listener in this framing.
+    #[must_use]
+    pub fn at(self, listener: &str, framing: &'static str) -> Self {
+        Self { listener: Some(listener.to_owned()), framing: Some(framing), ..self }
+    }
+
     fn new(peer: SocketAddr, outcome: Outcome, took: Duration) -> Self {
         let now = ambient::now();
         let whole = now.to_string();
         Self {
             time: format!("{}.{:06}Z", whole.trim_end_matches('Z'), now.micros()),
             peer,
+            listener: None,
+            framing: None,
             outcome,
             code: None,
             reason: None,
@@ -160,40 +178,4 @@ impl Record {
     fn with_refusal(self, refusal: &Refusal) -> Self {
         Self { code: Some(refusal.code().to_string()), reason: Some(refusal.to_string()), ..self }
     }
-}
-
-/// A file that records are appended to, one JSON object a line.
-pub struct AuditFile {
-    file: Mutex<File>,
-    path: PathBuf,
-}
-
-impl AuditFile {
-    /// Opens or makes the file; what it holds stays. A new one can be read by its owner alone.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn open(path: &Path) -> Result<Self, Refusal> {
-        let mut options = OpenOptions::new();
-        options.append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| failed(path, &error))?;
-        Ok(Self { file: Mutex::new(file), path: path.to_owned() })
-    }
-
-    /// Appends a record in one write, so that lines of several programs do not mix.
-    ///
-    /// # Errors
-    /// If it cannot be written; part of a line may stand at the end of the file then.
-    pub fn append(&self, record: &impl Serialize) -> Result<(), Refusal> {
-        let line = serde_json::to_string(record).map_err(|error| failed(&self.path, &error.into()))?;
-        let mut file =
-            self.file.lock().map_err(|_| failed(&self.path, &io::Error::other("a writer panicked")))?;
-        file.write_all(format!("{line}\n").as_bytes()).map_err(|error| failed(&self.path, &error))
-    }
-}
-
-fn failed(path: &Path, error: &io::Error) -> Refusal {
-    Refusal::new(code::AUDIT_FAILED, format!("audit file {} ({error})", path.display()), "a record to write")
 }

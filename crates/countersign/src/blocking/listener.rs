@@ -1,0 +1,134 @@
+use super::stream::AuthStream;
+use super::{Session, accept};
+use crate::service::Service;
+use crate::unaccepted::{Observer, Unaccepted};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How long accepting rests after an error, such as having no descriptor left: some will come back.
+const REST: Duration = Duration::from_millis(50);
+
+/// How many authenticated clients may wait for [`Listener::accept`]. Those that are more wait at the end of their handshakes.
+const WAITING: usize = 64;
+
+/// How long ending the listener may take to be noticed where nobody can connect to it any more.
+const WAKING: Duration = Duration::from_secs(1);
+
+/// Accepts clients, and gives out only those that have proved who they are.
+///
+/// Handshakes run beside each other in threads of their own, so that a client that is slow delays nobody else; how many there
+/// may be is bounded by the service's [`HandshakeLimits`](crate::limits::HandshakeLimits). Several threads may wait in
+/// [`Listener::accept`]. Dropping it stops listening.
+pub struct Listener {
+    address: SocketAddr,
+    accepted: Mutex<Receiver<Accepted>>,
+    ended: Arc<AtomicBool>,
+}
+
+type Accepted = (Session<TcpStream>, SocketAddr);
+
+impl Listener {
+    /// Listens at an address, and tells nobody of clients that are refused.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn bind(service: &Service, address: impl ToSocketAddrs) -> io::Result<Self> {
+        Self::new(service, TcpListener::bind(address)?, |_| ())
+    }
+
+    /// Accepts from a socket that listens already, and tells `observer` of every client that is refused, and of errors of the
+    /// system.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn new(
+        service: &Service,
+        listener: TcpListener,
+        observer: impl Fn(Unaccepted<'_>) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (send, accepted) = mpsc::sync_channel(WAITING);
+        let ended = Arc::new(AtomicBool::new(false));
+        let taking =
+            Taking { service: service.clone(), send, told: Arc::new(observer), ended: ended.clone() };
+        thread::Builder::new().name("countersign listener".into()).spawn(move || taking.run(&listener))?;
+        Ok(Self { address, accepted: Mutex::new(accepted), ended })
+    }
+
+    /// The address that it listens at.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next client that has proved who it is, and where it came from.
+    ///
+    /// # Errors
+    /// If the thread that takes connections in has died, which is a fault of the observer.
+    pub fn accept(&self) -> io::Result<(AuthStream<TcpStream>, SocketAddr)> {
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let (session, peer) =
+            accepted.map_err(|_| io::Error::other("nobody takes connections in any more"))?;
+        Ok((session.into_stream(), peer))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        // A connection wakes the thread that waits for one.
+        let _ = TcpStream::connect_timeout(&reachable(self.address), WAKING);
+    }
+}
+
+/// Where a listener on all addresses can be reached from here.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// What the thread needs that takes connections in.
+#[derive(Clone)]
+struct Taking {
+    service: Service,
+    send: SyncSender<Accepted>,
+    told: Arc<Observer>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Taking {
+    fn run(&self, listener: &TcpListener) {
+        loop {
+            let connection = listener.accept();
+            if self.ended.load(Ordering::Acquire) {
+                return;
+            }
+            if let Err(error) = connection.and_then(|(socket, peer)| self.attend(socket, peer)) {
+                (self.told)(Unaccepted::Failed(&error));
+                thread::sleep(REST);
+            }
+        }
+    }
+
+    /// A handshake in a thread of its own.
+    fn attend(&self, socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        // Small answers must not wait for more to come; if the system refuses, they do.
+        let _ = socket.set_nodelay(true);
+        let taking = self.clone();
+        let handshake = move || match accept(&taking.service, socket, peer.ip()) {
+            // Nobody is there any more to take it.
+            Ok(session) => drop(taking.send.send((session, peer))),
+            Err(failure) => (taking.told)(Unaccepted::Refused { peer, failure: &failure }),
+        };
+        thread::Builder::new().name("countersign handshake".into()).spawn(handshake).map(drop)
+    }
+}

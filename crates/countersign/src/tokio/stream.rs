@@ -1,0 +1,328 @@
+use super::io::{poll_deliver, poll_finish, poll_flush, poll_pull};
+use crate::ambient;
+use crate::session::{About, Inbound, Outbound};
+use ::tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio::time::{Sleep, sleep};
+use countersign_proto::context::Facts;
+use countersign_proto::error::Refusal;
+use countersign_proto::secret::Secret;
+use countersign_proto::time::Timestamp;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// A stream of bytes between two ends that proved themselves to each other: what is written is sealed, what is read was
+/// verified.
+///
+/// It is used as any other stream of tokio. [`AsyncWriteExt::shutdown`](::tokio::io::AsyncWriteExt::shutdown) ends what is
+/// sent, and authenticates the end: without it the peer's reads end in [`io::ErrorKind::UnexpectedEof`], as they do when
+/// somebody cuts the connection. What `write` has taken is sent by the next write, flush or shutdown at the latest, also if
+/// a call was cancelled in between. Reads and writes can be cancelled without losing a byte.
+///
+/// Every error has a [`Refusal`] inside that says why: [`crate::refusal_in`].
+pub struct AuthStream<S> {
+    about: Arc<About>,
+    outbound: Outbound,
+    inbound: Inbound,
+    end: End,
+    stream: S,
+}
+
+/// The half of an [`AuthStream`] that reads.
+pub struct ReadHalf<S> {
+    about: Arc<About>,
+    inbound: Inbound,
+    end: End,
+    stream: ::tokio::io::ReadHalf<S>,
+}
+
+/// The half of an [`AuthStream`] that writes.
+pub struct WriteHalf<S> {
+    about: Arc<About>,
+    outbound: Outbound,
+    stream: ::tokio::io::WriteHalf<S>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AuthStream<S> {
+    pub(super) fn new(about: Arc<About>, outbound: Outbound, inbound: Inbound, stream: S) -> Self {
+        Self { end: End::of(&about), about, outbound, inbound, stream }
+    }
+
+    /// Who the ends are, by which mechanism and keys, under which conditions, until when.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.about.facts
+    }
+
+    /// Whether the peer has shown that it holds the session's key: at a client from the start, at a service once bytes came
+    /// (DESIGN rule 10).
+    #[must_use]
+    pub fn peer_confirmed(&self) -> bool {
+        self.inbound.peer_confirmed()
+    }
+
+    /// When the stream ends by itself, if it is to end with its ticket.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.about.ends
+    }
+
+    /// `length` bytes, at most 65,536, of a key for a protocol above this stream, which the peer gets for the same `label`
+    /// too and nobody else (GSS_Pseudo_random, RFC 4401 and RFC 7802).
+    ///
+    /// # Errors
+    /// If NTLM authenticated, or `length` is too much.
+    pub fn export_key(&self, label: &[u8], length: usize) -> Result<Secret, Refusal> {
+        self.about.export_key(label, length)
+    }
+
+    /// The connection below, for its addresses and options.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// Both halves, for two tasks.
+    #[must_use]
+    pub fn into_split(self) -> (ReadHalf<S>, WriteHalf<S>) {
+        let Self { about, outbound, inbound, end, stream } = self;
+        let (read, write) = ::tokio::io::split(stream);
+        (
+            ReadHalf { about: about.clone(), inbound, end, stream: read },
+            WriteHalf { about, outbound, stream: write },
+        )
+    }
+}
+
+impl<S> ReadHalf<S> {
+    /// Who the ends are.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.about.facts
+    }
+
+    /// Whether the peer has shown that it holds the session's key; see [`AuthStream::peer_confirmed`].
+    #[must_use]
+    pub fn peer_confirmed(&self) -> bool {
+        self.inbound.peer_confirmed()
+    }
+}
+
+impl<S> WriteHalf<S> {
+    /// Who the ends are.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.about.facts
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for AuthStream<S> {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Self { inbound, outbound, end, stream, .. } = self.get_mut();
+        // Who waits for an answer must have sent the question; a failure is told to who writes.
+        let _ = poll_deliver(outbound, stream, context);
+        poll_fill(inbound, end, stream, context)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        self.get_mut().inbound.consume(count);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for AuthStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if space.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let count = copy(ready!(self.as_mut().poll_fill_buf(context))?, space);
+        self.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AuthStream<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { outbound, stream, .. } = self.get_mut();
+        poll_write(outbound, stream, context, std::iter::once(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { outbound, stream, .. } = self.get_mut();
+        poll_write(outbound, stream, context, parts.iter().map(|part| &**part))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { outbound, stream, .. } = self.get_mut();
+        let flushed = ready!(poll_flush(outbound, stream, context));
+        Poll::Ready(flushed.map_err(|refusal| outbound.stream_error(refusal)))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { outbound, stream, .. } = self.get_mut();
+        let finished = ready!(poll_finish(outbound, stream, context));
+        Poll::Ready(finished.map_err(|refusal| outbound.stream_error(refusal)))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for ReadHalf<S> {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Self { inbound, end, stream, .. } = self.get_mut();
+        poll_fill(inbound, end, stream, context)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        self.get_mut().inbound.consume(count);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReadHalf<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if space.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let count = copy(ready!(self.as_mut().poll_fill_buf(context))?, space);
+        self.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteHalf<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { outbound, stream, .. } = self.get_mut();
+        poll_write(outbound, stream, context, std::iter::once(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { outbound, stream, .. } = self.get_mut();
+        poll_write(outbound, stream, context, parts.iter().map(|part| &**part))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { outbound, stream, .. } = self.get_mut();
+        let flushed = ready!(poll_flush(outbound, stream, context));
+        Poll::Ready(flushed.map_err(|refusal| outbound.stream_error(refusal)))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { outbound, stream, .. } = self.get_mut();
+        let finished = ready!(poll_finish(outbound, stream, context));
+        Poll::Ready(finished.map_err(|refusal| outbound.stream_error(refusal)))
+    }
+}
+
+/// What is there of the plaintext, or what comes next; nothing at the end.
+fn poll_fill<'i, R>(
+    inbound: &'i mut Inbound,
+    end: &mut End,
+    stream: &mut R,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<&'i [u8]>>
+where
+    R: AsyncRead + Unpin,
+{
+    if inbound.message().is_empty() {
+        match poll_pull(inbound, Inbound::pull, stream, context) {
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(refusal)) => return Poll::Ready(Err(inbound.stream_error(refusal))),
+            Poll::Pending => {
+                let refusal = ready!(poll_time(inbound, end, context));
+                return Poll::Ready(Err(inbound.stream_error(refusal)));
+            }
+        }
+    }
+    Poll::Ready(Ok(inbound.message()))
+}
+
+fn copy(bytes: &[u8], space: &mut ReadBuf<'_>) -> usize {
+    let count = bytes.len().min(space.remaining());
+    space.put_slice(bytes.get(..count).unwrap_or_default());
+    count
+}
+
+/// Takes bytes once those before them are written, and begins to write them.
+fn poll_write<'a, W>(
+    outbound: &mut Outbound,
+    stream: &mut W,
+    context: &mut Context<'_>,
+    parts: impl Iterator<Item = &'a [u8]> + Clone,
+) -> Poll<io::Result<usize>>
+where
+    W: AsyncWrite + Unpin,
+{
+    let taken = match ready!(poll_deliver(outbound, stream, context)) {
+        Ok(()) => outbound.seal_some(parts),
+        Err(refusal) => Err(refusal),
+    };
+    let written = taken.and_then(|count| match poll_deliver(outbound, stream, context) {
+        Poll::Ready(Err(refusal)) => Err(refusal),
+        Poll::Ready(Ok(())) | Poll::Pending => Ok(count),
+    });
+    Poll::Ready(written.map_err(|refusal| outbound.stream_error(refusal)))
+}
+
+/// Why the session is over, when its time is.
+fn poll_time(inbound: &mut Inbound, end: &mut End, context: &mut Context<'_>) -> Poll<Refusal> {
+    loop {
+        ready!(end.poll(context));
+        if let Err(refusal) = inbound.check_time() {
+            return Poll::Ready(refusal);
+        }
+        // The clock was set back meanwhile.
+        end.again();
+    }
+}
+
+/// Wakes who reads when the session's time is over.
+struct End {
+    ends: Option<Timestamp>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl End {
+    fn of(about: &About) -> Self {
+        Self { ends: about.ends, sleep: None }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(ends) = self.ends else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(until_after(ends))));
+        sleep.as_mut().poll(context)
+    }
+
+    fn again(&mut self) {
+        self.sleep = None;
+    }
+}
+
+/// From now until `ends` is over: its last instant still belongs to the session.
+fn until_after(ends: Timestamp) -> Duration {
+    let left = u64::try_from(ends.micros_since(ambient::now())).unwrap_or_default();
+    Duration::from_micros(left).saturating_add(Duration::from_millis(1))
+}
