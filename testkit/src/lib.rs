@@ -4,7 +4,8 @@
 //! KDC and its clients and does to their messages what a test says; a [`Domain`] is an Active Directory made by Samba;
 //! [`NtlmUsers`] are accounts for NTLM alone; [`Peers`] are the programs under `testkit/peers`, built against MIT's and
 //! Heimdal's libraries or using pyspnego, [`Sid`] those of a newer Debian; a [`Process`] is a program started by a test,
-//! ended and reaped when dropped; [`Clock`] makes a program believe in another time.
+//! ended and reaped when dropped; a [`Valkey`] is a server for shared replay stores; [`Clock`] makes a program believe in
+//! another time.
 //!
 //! Without any program: a [`mint`] makes tickets, keytabs and AP-REQs in which every field can be set, and a [`pair`] is
 //! an initiator and an acceptor in one memory whose tokens a test may alter on the way.

@@ -73,6 +73,16 @@ impl Peers {
         script("spnego_peer.py")
     }
 
+    /// Both ends of NNS over the contexts of pyspnego, testkit/peers/nns_peer.py, whose usage text stands there.
+    ///
+    /// # Panics
+    /// As [`python`](Self::python).
+    #[must_use]
+    #[track_caller]
+    pub fn nns() -> Command {
+        script("nns_peer.py")
+    }
+
     /// The module kdcproxy as an HTTPS proxy for KDCs, testkit/peers/kdcproxy_peer.py, whose usage text stands there.
     ///
     /// # Panics

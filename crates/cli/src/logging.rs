@@ -195,7 +195,10 @@ pub(crate) mod tests {
         let write = move |line: &str| lines.lock().unwrap().push(line.to_owned());
         tracing::subscriber::with_default(Lines { settings, write }, events);
         let lines = written.lock().unwrap();
-        assert!(lines.iter().all(|line| line.matches('\n').count() == 1 && line.ends_with('\n')), "{lines:?}");
+        assert!(
+            lines.iter().all(|line| line.matches('\n').count() == 1 && line.ends_with('\n')),
+            "{lines:?}"
+        );
         lines.clone()
     }
 

@@ -1,5 +1,6 @@
 //! The `countersign` program: it reads arguments and prints; the work is done in the libraries.
 
+mod announce;
 mod args;
 mod check_config;
 mod config;
@@ -17,7 +18,6 @@ mod progress;
 mod realm;
 mod report;
 mod serve;
-mod services;
 mod signals;
 mod sources;
 mod systemd;

@@ -78,7 +78,10 @@ mod tests {
             ended("echo", PEER.parse().unwrap(), &refusal());
         };
         let text = logged(LogFormat::Text, LogLevel::Info, events);
-        assert!(text[0].starts_with("192.0.2.1:4711 refused: CS-3017 saw alice; have a list; do: "), "{text:?}");
+        assert!(
+            text[0].starts_with("192.0.2.1:4711 refused: CS-3017 saw alice; have a list; do: "),
+            "{text:?}"
+        );
         assert!(text[1].starts_with("192.0.2.1:4711 ended: CS-3017 saw alice"), "{text:?}");
         for line in logged(LogFormat::Json, LogLevel::Info, events) {
             let line: Value = serde_json::from_str(&line).unwrap();

@@ -73,7 +73,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut signals = Signals::caught().unwrap();
-            for (number, told) in [(Number::HUP, Told::Reload), (Number::TERM, Told::End), (Number::INT, Told::End)] {
+            for (number, told) in
+                [(Number::HUP, Told::Reload), (Number::TERM, Told::End), (Number::INT, Told::End)]
+            {
                 kill_process(getpid(), number).unwrap();
                 assert_eq!(signals.next().await, told, "{number:?}");
             }

@@ -5,7 +5,7 @@ use countersign::proto::crypto::Etype;
 use countersign::proto::error::{Refusal, code};
 use countersign::proto::gss::ChannelBindings;
 use countersign::proto::krb5::msg::principal::Principal;
-use countersign::proto::policy::{DEFAULT_PERMITTED_ENCTYPES, TargetNames};
+use countersign::proto::policy::TargetNames;
 use countersign::proto::secret::Secret;
 use countersign::{files, krb5conf};
 use std::fs::File;
@@ -60,14 +60,6 @@ pub(crate) fn channel_bindings(flag: Option<&str>) -> Result<Option<ChannelBindi
         return Err(refused("--channel-bindings without a byte".to_owned()));
     }
     Ok(Some(ChannelBindings::from_application_data(bytes)))
-}
-
-/// Etypes by their names, or the default ones where none are named.
-pub(crate) fn etypes(names: &[String]) -> Result<Vec<Etype>, Refusal> {
-    if names.is_empty() {
-        return Ok(DEFAULT_PERMITTED_ENCTYPES.to_vec());
-    }
-    etypes_named(names, "--permitted-enctypes")
 }
 
 /// The etypes that `flag` names.

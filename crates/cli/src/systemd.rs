@@ -157,7 +157,8 @@ impl Inherited {
         let told = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut told = told.split(':').map(str::to_owned);
         // As systemd calls those that have no name.
-        let names = (0..sockets.len()).map(|_| Some(told.next().unwrap_or_else(|| "unknown".to_owned()))).collect();
+        let names =
+            (0..sockets.len()).map(|_| Some(told.next().unwrap_or_else(|| "unknown".to_owned()))).collect();
         Self { sockets, names }
     }
 
@@ -183,7 +184,8 @@ impl Inherited {
 
     fn place(&self, which: &str) -> Option<usize> {
         let named = self.names.iter().position(|name| name.as_deref() == Some(which));
-        let counted = || which.parse().ok().filter(|place| self.names.get(*place).is_some_and(Option::is_some));
+        let counted =
+            || which.parse().ok().filter(|place| self.names.get(*place).is_some_and(Option::is_some));
         named.or_else(counted)
     }
 
@@ -295,7 +297,8 @@ mod tests {
                 let watchdog = Watchdog::from_environment().unwrap();
                 let (alive, dies) = (watchdog.heart("alive"), watchdog.heart("accepts on 2000"));
                 let dies = tokio::spawn(async move {
-                    let _ = tokio::time::timeout(Duration::from_millis(500), dies.during(pending::<()>())).await;
+                    let _ =
+                        tokio::time::timeout(Duration::from_millis(500), dies.during(pending::<()>())).await;
                 });
                 tokio::spawn(async move { alive.during(pending::<()>()).await });
                 assert_eq!(watchdog.keep(&Drain::new()).await.unwrap(), "accepts on 2000");
@@ -306,8 +309,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = manager(folder.path());
         let name = "the_watchdog_is_pinged_while_all_hearts_beat_and_no_longer";
-        let environment = [("WATCHDOG_USEC", "200000"), ("NOTIFY_SOCKET", folder.path().join("notify").to_str().unwrap())]
-            .map(|(name, value)| (name, value.to_owned()));
+        let environment =
+            [("WATCHDOG_USEC", "200000"), ("NOTIFY_SOCKET", folder.path().join("notify").to_str().unwrap())]
+                .map(|(name, value)| (name, value.to_owned()));
         assert_passed(&again(name).envs(environment).output().unwrap());
         socket.set_nonblocking(true).unwrap();
         let mut message = [0; 64];

@@ -25,11 +25,13 @@ pub mod metrics;
 pub mod realm;
 pub mod relay;
 pub mod replay;
+pub mod rotation;
 pub mod service;
 pub mod throttle;
 #[cfg(unix)]
 pub mod tickets;
 pub mod tokio;
+pub mod tunnel;
 
 mod ambient;
 mod handshake;

@@ -5,16 +5,20 @@ use crate::ambient;
 use crate::files;
 use crate::framing::Framing;
 use crate::framing::nns::Protection;
+use crate::handshake::Failure;
 use crate::limits::{Admission, HandshakeLimits};
 use crate::relay::Relay;
 use crate::replay::{MemoryReplayStore, ReplayStore};
+use crate::rotation::KeySource;
 use crate::session::{DEFAULT_MAX_MESSAGE, Terms};
 use countersign_proto::context::Acceptor;
 use countersign_proto::context::Facts;
 use countersign_proto::error::{Refusal, code};
 use countersign_proto::krb5::keys::ServiceKeys;
 use countersign_proto::policy::AcceptorPolicy;
+use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -28,10 +32,17 @@ pub const DEFAULT_REPLAY_CAPACITY: usize = 1_000_000;
 /// Says whether a client that proved who it is may come in; the refusal is for the log, the client learns a bare error.
 pub type Authorizer = dyn Fn(&Facts) -> Result<(), Refusal> + Send + Sync;
 
+/// Says how long a client waits to be told that it is refused, by where it comes from and why. The handshake keeps its place
+/// meanwhile, and loses it to others as any that waits.
+pub type Holder = dyn Fn(IpAddr, &Failure) -> Duration + Send + Sync;
+
 /// Everything that a service is made of.
 pub struct ServiceConfig {
     /// Keys and policy.
     pub acceptor: Acceptor,
+    /// Asked for other keys when a client would be refused for want of one; without it the keys change by
+    /// [`Service::replace_keys`] alone.
+    pub key_source: Option<Arc<dyn KeySource>>,
     /// Remembers authenticators. Services that share a key must share it.
     pub replay: Arc<dyn ReplayStore>,
     /// Bounds on handshakes that are open at once.
@@ -52,6 +63,8 @@ pub struct ServiceConfig {
     pub relay: Option<Box<dyn Relay>>,
     /// Says who may come in.
     pub authorize: Box<Authorizer>,
+    /// Says how long a refusal is held back before the client is told; without it none is.
+    pub hold_refusal: Option<Box<Holder>>,
 }
 
 impl ServiceConfig {
@@ -63,6 +76,7 @@ impl ServiceConfig {
         Self {
             replay: Arc::new(MemoryReplayStore::new(DEFAULT_REPLAY_CAPACITY, skew, &mut ambient::rng())),
             acceptor,
+            key_source: None,
             limits: HandshakeLimits::default(),
             handshake_deadline: DEFAULT_HANDSHAKE_DEADLINE,
             max_message: DEFAULT_MAX_MESSAGE,
@@ -71,6 +85,7 @@ impl ServiceConfig {
             accounts: None,
             relay: None,
             authorize: Box::new(|_| Ok(())),
+            hold_refusal: None,
         }
     }
 }
@@ -83,6 +98,8 @@ struct Inner {
     config: ServiceConfig,
     /// Keys change while handshakes go on: each keeps those that it began with.
     acceptor: RwLock<Acceptor>,
+    /// How often they have changed.
+    key_changes: AtomicU64,
     admission: Admission,
 }
 
@@ -91,7 +108,8 @@ impl Service {
     #[must_use]
     pub fn new(config: ServiceConfig) -> Self {
         let acceptor = RwLock::new(config.acceptor.clone());
-        Self(Arc::new(Inner { admission: Admission::new(config.limits), acceptor, config }))
+        let admission = Admission::new(config.limits);
+        Self(Arc::new(Inner { admission, acceptor, key_changes: AtomicU64::new(0), config }))
     }
 
     /// A service with the keys of a keytab and every default.
@@ -113,6 +131,19 @@ impl Service {
     pub fn replace_keys(&self, keys: ServiceKeys) {
         let mut acceptor = self.0.acceptor.write().unwrap_or_else(PoisonError::into_inner);
         *acceptor = acceptor.with_keys(keys);
+        self.0.key_changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Looks for other keys where they come from, and puts them in the place of those there are.
+    pub fn refresh_keys(&self) {
+        if let Some(source) = &self.0.config.key_source {
+            source.refresh(&mut |keys| self.replace_keys(keys));
+        }
+    }
+
+    /// How often the keys have changed.
+    pub(crate) fn key_changes(&self) -> u64 {
+        self.0.key_changes.load(Ordering::Acquire)
     }
 
     pub(crate) fn replay_store(&self) -> &dyn ReplayStore {
@@ -131,6 +162,11 @@ impl Service {
     pub(crate) fn authorize(&self, facts: &Facts) -> Result<(), Refusal> {
         self.protects_enough(facts)?;
         (self.0.config.authorize)(facts)
+    }
+
+    /// How long a refusal is held back.
+    pub(crate) fn hold_refusal(&self, address: IpAddr, failure: &Failure) -> Duration {
+        self.0.config.hold_refusal.as_ref().map_or(Duration::ZERO, |hold| hold(address, failure))
     }
 
     /// Whether messages will be protected as the framing is configured to demand. In NNS that is the client's choice.

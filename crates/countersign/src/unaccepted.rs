@@ -1,6 +1,7 @@
 //! What listeners meet with besides authenticated clients.
 
 use crate::handshake::Failure;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -19,4 +20,14 @@ pub enum Unaccepted<'a> {
     },
     /// The system could not give a connection, or a thread for it. The listener goes on after a moment.
     Failed(&'a io::Error),
+}
+
+/// One line for a log.
+impl fmt::Display for Unaccepted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { peer, failure } => write!(f, "{peer} refused: {}", failure.refusal),
+            Self::Failed(error) => write!(f, "cannot accept: {error}"),
+        }
+    }
 }

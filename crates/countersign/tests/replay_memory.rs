@@ -6,7 +6,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
-use countersign::replay::{MemoryReplayStore, ReplayStore};
+use countersign::replay::{Check, MemoryReplayStore, ReplayStore};
 use countersign_proto::krb5::msg::principal::Principal;
 use countersign_proto::krb5::replay::ReplayUnavailable::{ClientShare, Full, Horizon};
 use countersign_proto::krb5::replay::ReplayVerdict::{Fresh, Seen, Unavailable};
@@ -38,7 +38,7 @@ fn presented(number: u32, ctime: Timestamp, client: u32) -> Presented {
 /// Lets the store visit every shard: with tags that the tests do not use otherwise, from as many clients.
 fn visit_every_shard(store: &MemoryReplayStore, now: Timestamp) {
     for number in 1_000_000..1_003_000 {
-        store.check(&presented(number, now, number), now);
+        store.verdict(&presented(number, now, number), now);
     }
 }
 
@@ -46,39 +46,47 @@ fn visit_every_shard(store: &MemoryReplayStore, now: Timestamp) {
 fn an_authenticator_is_fresh_once() {
     let store = store(1_000);
     let first = presented(1, at(0), 1);
-    assert_eq!(store.check(&first, at(0)), Fresh);
-    assert_eq!(store.check(&first, at(0)), Seen);
-    assert_eq!(store.check(&first, at(299)), Seen);
-    assert_eq!(store.check(&presented(2, at(0), 1), at(0)), Fresh);
+    assert_eq!(store.verdict(&first, at(0)), Fresh);
+    assert_eq!(store.verdict(&first, at(0)), Seen);
+    assert_eq!(store.verdict(&first, at(299)), Seen);
+    assert_eq!(store.verdict(&presented(2, at(0), 1), at(0)), Fresh);
     assert_eq!(store.len(), 2);
+}
+
+#[test]
+fn the_handshake_never_waits_for_memory() {
+    let store = store(1_000);
+    for verdict in [Fresh, Seen] {
+        assert!(matches!(store.check(&presented(1, at(0), 1), at(0)), Check::Now(said) if said == verdict));
+    }
 }
 
 #[test]
 fn the_tag_alone_is_identity() {
     let store = store(1_000);
-    store.check(&presented(1, at(0), 1), at(0));
-    assert_eq!(store.check(&presented(1, at(0), 2), at(0)), Seen);
-    assert_eq!(store.check(&presented(1, at(5), 1), at(0)), Seen);
+    store.verdict(&presented(1, at(0), 1), at(0));
+    assert_eq!(store.verdict(&presented(1, at(0), 2), at(0)), Seen);
+    assert_eq!(store.verdict(&presented(1, at(5), 1), at(0)), Seen);
 }
 
 #[test]
 fn an_entry_stays_two_skews_and_a_minute_after_its_ctime() {
     let store = store(100_000);
     let first = presented(1, at(0).saturating_add(MICRO), 1);
-    store.check(&first, at(0));
+    store.verdict(&first, at(0));
     visit_every_shard(&store, at(0).saturating_add(LIFETIME));
-    assert_eq!(store.check(&first, at(0).saturating_add(LIFETIME)), Seen);
+    assert_eq!(store.verdict(&first, at(0).saturating_add(LIFETIME)), Seen);
 }
 
 #[test]
 fn what_has_expired_is_forgotten_and_refused_by_the_horizon() {
     let store = store(100_000);
     let first = presented(1, at(0), 1);
-    store.check(&first, at(0));
+    store.verdict(&first, at(0));
     let later = at(1).saturating_add(LIFETIME);
     visit_every_shard(&store, later);
     assert_eq!(store.len(), 3_000, "of 3,001");
-    assert_eq!(store.check(&first, later), Unavailable(Horizon));
+    assert_eq!(store.verdict(&first, later), Unavailable(Horizon));
 }
 
 #[test]
@@ -87,23 +95,23 @@ fn a_clock_that_is_set_back_lets_no_replay_in() {
     let recorded: Vec<_> =
         (0..500).map(|number| presented(number, at(i64::from(number % 60)), number)).collect();
     for authenticator in &recorded {
-        assert_eq!(store.check(authenticator, at(30)), Fresh);
+        assert_eq!(store.verdict(authenticator, at(30)), Fresh);
     }
     visit_every_shard(&store, at(100_000));
     for now in [at(30), at(0), at(200), at(-500)] {
         for authenticator in &recorded {
-            assert_eq!(store.check(authenticator, now), Unavailable(Horizon));
+            assert_eq!(store.verdict(authenticator, now), Unavailable(Horizon));
         }
     }
     // The wrong time's own entries were never forgotten, so they are no horizon for the right time.
-    assert_eq!(store.check(&presented(501, at(60), 1), at(30)), Fresh);
+    assert_eq!(store.verdict(&presented(501, at(60), 1), at(30)), Fresh);
 }
 
 /// A store that has forgotten exactly the entries with these ctimes, one after the other.
 fn with_forgotten(ctimes: &[Timestamp]) -> MemoryReplayStore {
     let store = store(100_000);
     for (number, &ctime) in (0..).zip(ctimes) {
-        assert_eq!(store.check(&presented(number, ctime, 1), ctime), Fresh);
+        assert_eq!(store.verdict(&presented(number, ctime, 1), ctime), Fresh);
     }
     visit_every_shard(&store, at(50_000));
     assert_eq!(store.len(), 3_000);
@@ -114,37 +122,37 @@ fn with_forgotten(ctimes: &[Timestamp]) -> MemoryReplayStore {
 fn a_ctime_exactly_at_the_horizon_is_refused_and_one_microsecond_later_is_not() {
     let horizon = Timestamp::new(at(0).seconds(), 123_456);
     let store = with_forgotten(&[horizon]);
-    assert_eq!(store.check(&presented(7, horizon, 1), horizon), Unavailable(Horizon));
-    assert_eq!(store.check(&presented(8, horizon.saturating_sub(MICRO), 1), horizon), Unavailable(Horizon));
-    assert_eq!(store.check(&presented(9, horizon.saturating_add(MICRO), 1), horizon), Fresh);
-    assert_eq!(store.check(&presented(9, horizon.saturating_add(MICRO), 1), horizon), Seen);
+    assert_eq!(store.verdict(&presented(7, horizon, 1), horizon), Unavailable(Horizon));
+    assert_eq!(store.verdict(&presented(8, horizon.saturating_sub(MICRO), 1), horizon), Unavailable(Horizon));
+    assert_eq!(store.verdict(&presented(9, horizon.saturating_add(MICRO), 1), horizon), Fresh);
+    assert_eq!(store.verdict(&presented(9, horizon.saturating_add(MICRO), 1), horizon), Seen);
 }
 
 #[test]
 fn the_horizon_never_falls() {
     let store = with_forgotten(&[at(500), at(0), at(200)]);
-    assert_eq!(store.check(&presented(7, at(500), 1), at(500)), Unavailable(Horizon));
-    assert_eq!(store.check(&presented(8, at(500).saturating_add(MICRO), 1), at(500)), Fresh);
+    assert_eq!(store.verdict(&presented(7, at(500), 1), at(500)), Unavailable(Horizon));
+    assert_eq!(store.verdict(&presented(8, at(500).saturating_add(MICRO), 1), at(500)), Fresh);
 }
 
 #[test]
 fn an_entry_older_than_the_horizon_is_still_seen_while_it_is_there() {
     let store = store(1);
     let first = presented(1, at(0), 1);
-    assert_eq!(store.check(&first, at(0)), Fresh);
+    assert_eq!(store.verdict(&first, at(0)), Fresh);
     // The second takes the place of the first, which raises the horizon; the clock then goes back.
-    assert_eq!(store.check(&presented(2, at(700), 1), at(700)), Fresh);
-    assert_eq!(store.check(&presented(2, at(700), 1), at(0)), Seen);
-    assert_eq!(store.check(&first, at(0)), Unavailable(Horizon));
+    assert_eq!(store.verdict(&presented(2, at(700), 1), at(700)), Fresh);
+    assert_eq!(store.verdict(&presented(2, at(700), 1), at(0)), Seen);
+    assert_eq!(store.verdict(&first, at(0)), Unavailable(Horizon));
 }
 
 #[test]
 fn an_authenticator_that_has_already_expired_is_refused_and_not_stored() {
     let store = store(1_000);
-    assert_eq!(store.check(&presented(1, at(0), 1), at(0).saturating_add(LIFETIME)), Unavailable(Horizon));
+    assert_eq!(store.verdict(&presented(1, at(0), 1), at(0).saturating_add(LIFETIME)), Unavailable(Horizon));
     assert!(store.is_empty());
     assert_eq!(
-        store.check(&presented(1, at(0).saturating_add(MICRO), 1), at(0).saturating_add(LIFETIME)),
+        store.verdict(&presented(1, at(0).saturating_add(MICRO), 1), at(0).saturating_add(LIFETIME)),
         Fresh
     );
 }
@@ -153,13 +161,13 @@ fn an_authenticator_that_has_already_expired_is_refused_and_not_stored() {
 fn a_full_store_refuses_new_authenticators_and_evicts_none() {
     let store = store(160);
     for number in 0..160 {
-        assert_eq!(store.check(&presented(number, at(0), number), at(0)), Fresh);
+        assert_eq!(store.verdict(&presented(number, at(0), number), at(0)), Fresh);
     }
     for number in 160..400 {
-        assert_eq!(store.check(&presented(number, at(5), number), at(5)), Unavailable(Full));
+        assert_eq!(store.verdict(&presented(number, at(5), number), at(5)), Unavailable(Full));
     }
     for number in 0..160 {
-        assert_eq!(store.check(&presented(number, at(0), number), at(5)), Seen);
+        assert_eq!(store.verdict(&presented(number, at(0), number), at(5)), Seen);
     }
     assert_eq!(store.len(), 160);
 }
@@ -171,27 +179,27 @@ fn a_store_full_of_expired_entries_makes_room_in_whichever_shard_they_lie() {
         let now = at(round * 700);
         for number in 0..160 {
             let fresh = presented(u32::try_from(round).unwrap() * 1_000 + number, now, number);
-            assert_eq!(store.check(&fresh, now), Fresh, "round {round}");
+            assert_eq!(store.verdict(&fresh, now), Fresh, "round {round}");
         }
     }
 }
 
 #[test]
 fn a_store_without_room_accepts_nothing() {
-    assert_eq!(store(0).check(&presented(1, at(0), 1), at(0)), Unavailable(Full));
+    assert_eq!(store(0).verdict(&presented(1, at(0), 1), at(0)), Unavailable(Full));
 }
 
 #[test]
 fn one_client_holds_at_most_a_sixteenth_of_the_whole_store() {
     let store = store(1_600);
     for number in 0..100 {
-        assert_eq!(store.check(&presented(number, at(0), 1), at(0)), Fresh);
+        assert_eq!(store.verdict(&presented(number, at(0), 1), at(0)), Fresh);
     }
     for number in 100..200 {
-        assert_eq!(store.check(&presented(number, at(0), 1), at(0)), Unavailable(ClientShare));
+        assert_eq!(store.verdict(&presented(number, at(0), 1), at(0)), Unavailable(ClientShare));
     }
-    assert_eq!(store.check(&presented(5, at(0), 1), at(0)), Seen);
-    assert_eq!(store.check(&presented(200, at(0), 2), at(0)), Fresh);
+    assert_eq!(store.verdict(&presented(5, at(0), 1), at(0)), Seen);
+    assert_eq!(store.verdict(&presented(200, at(0), 2), at(0)), Fresh);
     assert_eq!(store.len(), 101);
 }
 
@@ -201,9 +209,13 @@ fn a_clients_share_comes_back_as_its_entries_expire() {
     for round in 0..5_u32 {
         let now = at(i64::from(round) * 700);
         for number in 0..100 {
-            assert_eq!(store.check(&presented(round * 1_000 + number, now, 1), now), Fresh, "round {round}");
+            assert_eq!(
+                store.verdict(&presented(round * 1_000 + number, now, 1), now),
+                Fresh,
+                "round {round}"
+            );
         }
-        assert_eq!(store.check(&presented(round * 1_000 + 100, now, 1), now), Unavailable(ClientShare));
+        assert_eq!(store.verdict(&presented(round * 1_000 + 100, now, 1), now), Unavailable(ClientShare));
     }
 }
 
@@ -222,7 +234,7 @@ fn clients_are_told_apart_by_realm_and_every_component_but_not_by_name_type() {
         (7, other_type, Unavailable(ClientShare)),
     ] {
         let authenticator = Presented { client, ..presented(number, at(0), 0) };
-        assert_eq!(store.check(&authenticator, at(0)), verdict, "{number}");
+        assert_eq!(store.verdict(&authenticator, at(0)), verdict, "{number}");
     }
 }
 
@@ -232,8 +244,8 @@ fn times_at_the_ends_of_the_range_are_answered() {
     let store = store(1_000);
     for (number, ctime) in (0..).zip(ends) {
         for now in ends {
-            let first = store.check(&presented(number, ctime, 1), now);
-            let again = store.check(&presented(number, ctime, 1), now);
+            let first = store.verdict(&presented(number, ctime, 1), now);
+            let again = store.verdict(&presented(number, ctime, 1), now);
             assert_ne!(again, Fresh, "{ctime:?} at {now:?} after {first:?}");
         }
     }
@@ -249,7 +261,7 @@ fn of_racing_threads_exactly_one_is_first() {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 for number in 0..TAGS {
-                    match store.check(&presented(number, at(0), number), at(0)) {
+                    match store.verdict(&presented(number, at(0), number), at(0)) {
                         Fresh => _ = fresh[number as usize].fetch_add(1, Ordering::SeqCst),
                         Seen => {}
                         unavailable => panic!("{unavailable:?}"),
@@ -275,7 +287,7 @@ fn of_threads_whose_clocks_jump_at_most_one_is_first() {
                     let now = at((round * (thread + 3) * 211) % 2_000);
                     for number in 0..TAGS {
                         let ctime = at(i64::from(number) * 5);
-                        if store.check(&presented(number, ctime, number), now) == Fresh {
+                        if store.verdict(&presented(number, ctime, number), now) == Fresh {
                             fresh[number as usize].fetch_add(1, Ordering::SeqCst);
                         }
                     }
@@ -296,7 +308,7 @@ fn racing_threads_do_not_pass_the_capacity_or_a_share() {
             let store = &store;
             scope.spawn(move || {
                 for number in 0..1_000 {
-                    store.check(&presented(thread * 1_000 + number, at(0), number % 100), at(0));
+                    store.verdict(&presented(thread * 1_000 + number, at(0), number % 100), at(0));
                 }
             });
         }
@@ -305,7 +317,7 @@ fn racing_threads_do_not_pass_the_capacity_or_a_share() {
     for client in 0..100 {
         let mut seen = 0;
         for number in (0..8_000).filter(|number| number % 1_000 % 100 == client) {
-            seen += usize::from(store.check(&presented(number, at(0), client), at(0)) == Seen);
+            seen += usize::from(store.verdict(&presented(number, at(0), client), at(0)) == Seen);
         }
         assert!(seen <= 20, "{client} holds {seen}");
     }
@@ -384,7 +396,7 @@ proptest! {
             let index = which.index(authenticators.len());
             let (ctime, client) = authenticators[index];
             let authenticator = presented(u32::try_from(index).unwrap(), at(-60).shifted(ctime), client);
-            let verdict = store.check(&authenticator, now);
+            let verdict = store.verdict(&authenticator, now);
             model.observe(&authenticator, now, verdict);
         }
     }

@@ -35,8 +35,9 @@ pub struct AcceptorPolicy {
     pub accept_principals: Vec<Principal>,
     /// Take Kerberos tokens that come bare beside those in SPNEGO.
     pub accept_raw_kerberos: bool,
-    /// The channel that this service is reached through, if it has a binding.
-    pub channel_bindings: Option<ChannelBindings>,
+    /// The channels that this service is reached through, any of which an initiator may be bound to; none if bindings are
+    /// not to be compared.
+    pub channel_bindings: Vec<ChannelBindings>,
     /// Refuse initiators that are bound to no channel. Has a meaning only with [`Self::channel_bindings`].
     pub require_channel_bindings: bool,
     /// Paths between realms other than up and down the domain tree.
@@ -132,7 +133,7 @@ impl Default for AcceptorPolicy {
             clock_skew: DEFAULT_CLOCK_SKEW,
             accept_principals: Vec::new(),
             accept_raw_kerberos: true,
-            channel_bindings: None,
+            channel_bindings: Vec::new(),
             require_channel_bindings: false,
             capaths: Capaths::default(),
             iakerb: None,

@@ -13,7 +13,7 @@ fn channel(name: &str) -> ChannelBindings {
 
 fn service(bound_to: Option<&str>, require_channel_bindings: bool) -> Service {
     let policy = acceptor_policy(|policy| {
-        policy.channel_bindings = bound_to.map(channel);
+        policy.channel_bindings = bound_to.map(channel).into_iter().collect();
         policy.require_channel_bindings = require_channel_bindings;
     });
     Service::new(&Mint::default(), policy)

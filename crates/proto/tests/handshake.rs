@@ -145,7 +145,7 @@ fn ends_of_different_channels_do_not_meet() {
     let bound = |name: &str| Some(ChannelBindings::from_application_data(name.as_bytes().to_vec()));
     let meet = |ours: Option<ChannelBindings>, theirs: Option<ChannelBindings>| {
         let initiator = initiator_policy(|policy| policy.channel_bindings = ours);
-        let acceptor = acceptor_policy(|policy| policy.channel_bindings = theirs);
+        let acceptor = acceptor_policy(|policy| policy.channel_bindings = theirs.into_iter().collect());
         Pair::new(&Mint::default(), initiator, acceptor).meet()
     };
     let (initiator, acceptor) = meet(bound("a"), bound("a")).contexts();

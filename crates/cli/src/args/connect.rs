@@ -2,6 +2,7 @@
 
 use super::{EXIT_CODES, FramingArguments, LoginArguments};
 use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
 
 #[derive(Args)]
 #[command(after_help = EXIT_CODES)]
@@ -56,6 +57,12 @@ pub(crate) struct ConnectArguments {
     /// Take the end of the connection for the end of what the service sends, from services that send no mark of it
     #[arg(long, conflicts_with = "message")]
     pub(crate) allow_unmarked_end: bool,
+    /// Listen here, and carry what programs of this machine say to the service and back, each connection in one of its own
+    #[arg(long, value_name = "ADDR", conflicts_with = "message")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// End a tunnel through which nothing has gone either way for so many seconds
+    #[arg(long, value_name = "SECONDS", requires = "listen", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub(crate) idle_timeout: Option<u64>,
 }
 
 /// When a service is given a ticket-granting ticket.

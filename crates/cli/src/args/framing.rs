@@ -85,9 +85,7 @@ impl FramingArguments {
                 protection: self.nns_protection.map(Into::into).unwrap_or_default(),
                 error_order: self.nns_error_order.map(Into::into).unwrap_or_default(),
             }),
-            Framing::Sample => {
-                framing::Framing::Sample(self.sample_data.map(Into::into).unwrap_or_default())
-            }
+            Framing::Sample => framing::Framing::Sample(self.sample_data.map(Into::into).unwrap_or_default()),
         })
     }
 

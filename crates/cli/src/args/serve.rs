@@ -279,18 +279,30 @@ mod tests {
         assert!(flags.len() > 30, "{flags:?}");
         for flag in flags.iter().filter(|flag| !["config", "help"].contains(flag)) {
             let long = format!("--{flag}");
-            let takes_value = command.get_arguments().any(|arg| {
-                arg.get_long() == Some(flag) && arg.get_action().takes_values()
-            });
+            let takes_value = command
+                .get_arguments()
+                .any(|arg| arg.get_long() == Some(flag) && arg.get_action().takes_values());
             let mut line = vec!["serve", &long];
             line.extend(takes_value.then(|| value(flag)));
-            let arguments = Program::try_parse_from(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            let arguments =
+                Program::try_parse_from(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
             let settings = arguments.serve.settings();
             assert_eq!(settings.len(), 1, "{flag}");
             for setting in settings {
                 assert_eq!(setting.flag, long);
                 assert!(setting.section.keys().contains(&setting.key), "{flag} sets {}", setting.key);
             }
+        }
+    }
+
+    #[test]
+    fn every_flag_is_on_the_page_about_the_configuration() {
+        let page = include_str!("../../../../docs/configuration.md");
+        for flag in Program::command().get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(
+                flag == "help" || page.contains(&format!("--{flag}")),
+                "docs/configuration.md lacks --{flag}"
+            );
         }
     }
 

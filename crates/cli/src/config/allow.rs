@@ -40,21 +40,16 @@ impl Allow {
     /// # Errors
     /// `CLIENT_NOT_ALLOWED`, with who it is.
     pub(crate) fn admits(&self, facts: &Facts) -> Result<(), Refusal> {
-        let admitted = match (self, facts) {
-            (Self::Everyone, _) => true,
-            (Self::OwnRealm, Facts::Kerberos(facts)) => facts.client.realm == facts.service.realm,
-            (Self::OwnRealm, Facts::Ntlm { .. }) => false,
-            (Self::Listed(listed), Facts::Kerberos(facts)) => {
-                listed.iter().any(|allowed| allowed.is_principal(&facts.client))
-            }
-            (Self::Listed(listed), Facts::Ntlm { facts, .. }) => {
-                listed.iter().any(|allowed| allowed.is_account(&facts.client.domain, &facts.client.user))
-            }
+        let admitted = match facts {
+            Facts::Kerberos(facts) => self.admits_principal(&facts.client, &facts.service),
+            Facts::Ntlm { facts, .. } => self.admits_account(&facts.client.domain, &facts.client.user),
         };
         let refused = || {
             let have = match self {
                 Self::Listed(_) => "others in allow".to_owned(),
-                Self::Everyone | Self::OwnRealm => "no allow, so only clients of the service's own realm".to_owned(),
+                Self::Everyone | Self::OwnRealm => {
+                    "no allow, so only clients of the service's own realm".to_owned()
+                }
             };
             Refusal::new(code::CLIENT_NOT_ALLOWED, facts.client(), have)
         };
@@ -63,6 +58,22 @@ impl Allow {
 }
 
 impl Allow {
+    fn admits_principal(&self, client: &Principal, service: &Principal) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::OwnRealm => client.realm == service.realm,
+            Self::Listed(listed) => listed.iter().any(|allowed| allowed.is_principal(client)),
+        }
+    }
+
+    fn admits_account(&self, domain: &str, user: &str) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::OwnRealm => false,
+            Self::Listed(listed) => listed.iter().any(|allowed| allowed.is_account(domain, user)),
+        }
+    }
+
     /// Whether an account of NTLM is in the list.
     pub(super) fn names_accounts(&self) -> bool {
         let Self::Listed(listed) = self else { return false };
@@ -112,7 +123,8 @@ impl AllowedClient {
     }
 }
 
-const FORM: &str = "\"alice@REALM\", \"*@REALM\" for a whole realm, or for NTLM 'DOMAIN\\user' or 'DOMAIN\\*'";
+const FORM: &str =
+    "\"alice@REALM\", \"*@REALM\" for a whole realm, or for NTLM 'DOMAIN\\user' or 'DOMAIN\\*'";
 
 impl fmt::Display for AllowedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,13 +158,35 @@ mod tests {
     fn a_principal_is_compared_whole() {
         assert!(admits("alice@EXAMPLE.TEST", "alice@EXAMPLE.TEST"));
         assert!(admits("HTTP/a@EXAMPLE.TEST", "HTTP/a@EXAMPLE.TEST"));
-        for other in
-            ["alice@EXAMPLE.TESTX", "alice@example.test", "Alice@EXAMPLE.TEST", "alice/admin@EXAMPLE.TEST", "bob@EXAMPLE.TEST"]
-        {
+        for other in [
+            "alice@EXAMPLE.TESTX",
+            "alice@example.test",
+            "Alice@EXAMPLE.TEST",
+            "alice/admin@EXAMPLE.TEST",
+            "bob@EXAMPLE.TEST",
+        ] {
             assert!(!admits("alice@EXAMPLE.TEST", other), "{other}");
         }
         // One component with a slash in it is another name than two components.
         assert!(!admits("HTTP/a@EXAMPLE.TEST", "HTTP\\/a@EXAMPLE.TEST"));
+    }
+
+    #[test]
+    fn without_a_list_everybody_comes_in_or_those_of_the_own_realm_by_kerberos() {
+        let principal = |text: &str| Principal::parse(text).unwrap();
+        let service = principal("HTTP/a@EXAMPLE.TEST");
+        for (client, is_own) in
+            [("alice@EXAMPLE.TEST", true), ("alice@SUB.EXAMPLE.TEST", false), ("alice@example.test", false)]
+        {
+            assert_eq!(Allow::OwnRealm.admits_principal(&principal(client), &service), is_own, "{client}");
+            assert!(Allow::Everyone.admits_principal(&principal(client), &service), "{client}");
+        }
+        assert!(!Allow::OwnRealm.admits_account("EXAMPLE.TEST", "alice"));
+        assert!(Allow::Everyone.admits_account("EXAMPLE", "alice"));
+        let listed = Allow::Listed(vec![read("bob@EXAMPLE.TEST").unwrap(), read("EXAMPLE\\eve").unwrap()]);
+        assert!(listed.admits_principal(&principal("bob@EXAMPLE.TEST"), &service));
+        assert!(!listed.admits_principal(&principal("alice@EXAMPLE.TEST"), &service));
+        assert!(listed.admits_account("EXAMPLE", "eve") && !listed.admits_account("EXAMPLE", "bob"));
     }
 
     #[test]
@@ -177,9 +211,20 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_pattern_and_is_none_is_refused() {
-        for text in
-            ["*", "al*@EXAMPLE.TEST", "*/admin@EXAMPLE.TEST", "alice@*", "*@", "*@*", "*@A@B", "\\*", "EX*\\*", "EX\\a*", "", "a@"]
-        {
+        for text in [
+            "*",
+            "al*@EXAMPLE.TEST",
+            "*/admin@EXAMPLE.TEST",
+            "alice@*",
+            "*@",
+            "*@*",
+            "*@A@B",
+            "\\*",
+            "EX*\\*",
+            "EX\\a*",
+            "",
+            "a@",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

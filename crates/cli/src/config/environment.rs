@@ -26,7 +26,10 @@ pub(super) fn apply(settings: &mut Settings, variables: &[(OsString, OsString)],
             Some(value) => table.put_over(key, Entry { value, origin }),
             None => {
                 let may = format!("UTF-8 of at most {MAX_VALUE} bytes").into();
-                faults.push(Fault::new(origin, Problem::Value { key: key.to_owned(), shown: Shown::Nothing, may }));
+                faults.push(Fault::new(
+                    origin,
+                    Problem::Value { key: key.to_owned(), shown: Shown::Nothing, may },
+                ));
             }
         }
     }
@@ -79,8 +82,10 @@ fn hint(settings: &Settings, name: &str) -> Hint {
     match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => Hint::Near(near.to_owned()),
         None => {
-            let listeners: Vec<_> = settings.listeners.iter().map(|listener| variable_part(name_of(listener))).collect();
-            let sections: Vec<_> = Section::SINGLE.into_iter().map(|section| section.name().to_uppercase()).collect();
+            let listeners: Vec<_> =
+                settings.listeners.iter().map(|listener| variable_part(name_of(listener))).collect();
+            let sections: Vec<_> =
+                Section::SINGLE.into_iter().map(|section| section.name().to_uppercase()).collect();
             let (sections, listeners) = (sections.join(", "), listeners.join(", "));
             Hint::Among(format!("the sections {sections} and the listeners {listeners}"))
         }
@@ -95,7 +100,11 @@ fn names(settings: &Settings) -> Vec<String> {
     };
     let mut names = Vec::new();
     for section in SECTIONS.into_iter().filter(|section| *section != Section::Listener) {
-        let middle = if section == Section::Top { String::new() } else { format!("{}_", section.name().to_uppercase()) };
+        let middle = if section == Section::Top {
+            String::new()
+        } else {
+            format!("{}_", section.name().to_uppercase())
+        };
         names.extend(of(&middle, section));
     }
     for listener in &settings.listeners {

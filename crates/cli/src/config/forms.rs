@@ -105,7 +105,10 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Said<'_>) ->
         let duration = seconds.or_else(|| said.text().and_then(with_time_unit));
         duration.filter(|duration| range.contains(duration)).ok_or_else(|| {
             let (from, to) = (written_duration(*range.start()), written_duration(*range.end()));
-            Wrong::Form(format!("{from} to {to}: a number of seconds, or a text such as \"30s\"; units ms s m h d").into())
+            Wrong::Form(
+                format!("{from} to {to}: a number of seconds, or a text such as \"30s\"; units ms s m h d")
+                    .into(),
+            )
         })
     }
 }
@@ -138,7 +141,12 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Said<'_>) -> Result<u
         let bytes = bytes.filter(|bytes| range.contains(bytes)).and_then(|bytes| usize::try_from(bytes).ok());
         bytes.ok_or_else(|| {
             let (from, to) = (range.start(), range.end());
-            Wrong::Form(format!("{from} to {to}: a number of bytes, or a text such as \"64 KiB\"; units B KiB MiB GiB").into())
+            Wrong::Form(
+                format!(
+                    "{from} to {to}: a number of bytes, or a text such as \"64 KiB\"; units B KiB MiB GiB"
+                )
+                .into(),
+            )
         })
     }
 }
@@ -172,7 +180,8 @@ pub(super) fn principal(said: &Said<'_>) -> Result<Principal, Wrong> {
 
 /// A realm's name.
 pub(super) fn realm(said: &Said<'_>) -> Result<String, Wrong> {
-    let fits = |name: &&str| !name.is_empty() && name.len() <= 255 && !name.contains(['/', '@', ':', '\0', ' ']);
+    let fits =
+        |name: &&str| !name.is_empty() && name.len() <= 255 && !name.contains(['/', '@', ':', '\0', ' ']);
     let name = said.text().filter(fits).map(str::to_owned);
     name.ok_or_else(|| Wrong::form("the name of a realm, such as \"EXAMPLE.TEST\""))
 }
@@ -245,9 +254,14 @@ mod tests {
 
     #[test]
     fn durations_are_written_in_the_largest_unit_that_fits() {
-        for (millis, written) in
-            [(0, "0s"), (250, "250ms"), (1_500, "1500ms"), (90_000, "90s"), (300_000, "5m"), (86_400_000, "1d")]
-        {
+        for (millis, written) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1_500, "1500ms"),
+            (90_000, "90s"),
+            (300_000, "5m"),
+            (86_400_000, "1d"),
+        ] {
             assert_eq!(written_duration(Duration::from_millis(millis)), written);
         }
     }

@@ -70,7 +70,7 @@ impl Inspection<'_> {
         match &listener.keys {
             KeySource::Keytab(named) => self.keytab(listener, table, named.as_deref()),
             KeySource::Realm { folder, master_key_file } => {
-                self.folder(table, "realm", folder);
+                self.realm(table, folder);
                 if let Some(file) = master_key_file {
                     self.secret_file(table, "master_key_file", file);
                 }
@@ -107,35 +107,61 @@ impl Inspection<'_> {
             Err(refusal) => return self.refused(table, "keytab", refusal),
         };
         let is_absent = path.try_exists().is_ok_and(|exists| !exists);
-        if listener.ntlm.is_some() && named.is_none() && std::env::var_os("KRB5_KTNAME").is_none() && is_absent {
-            let text = format!("is not named, and there is none at {}: clients can log in by NTLM alone", path.display());
+        if listener.ntlm.is_some()
+            && named.is_none()
+            && std::env::var_os("KRB5_KTNAME").is_none()
+            && is_absent
+        {
+            let text = format!(
+                "is not named, and there is none at {}: clients can log in by NTLM alone",
+                path.display()
+            );
             return self.note(table, "keytab", text);
         }
         match files::service_keys(&path) {
             Ok(keys) => self.keys(listener, table, &path, &keys),
             Err(refusal) => self.refused(table, "keytab", refusal),
         }
-        if let Some(mode) = fs::metadata(&path).ok().and_then(|metadata| readable_by_others(&metadata, 0o007)) {
+        if let Some(mode) = fs::metadata(&path).ok().and_then(|metadata| readable_by_others(&metadata, 0o007))
+        {
             let path = path.display();
-            self.note(table, "keytab", format!("{path} has mode {mode:04o}: every user of this machine can be the service; chmod 600 it"));
+            self.note(
+                table,
+                "keytab",
+                format!(
+                    "{path} has mode {mode:04o}: every user of this machine can be the service; chmod 600 it"
+                ),
+            );
         }
     }
 
     /// At least one key must be one that a client can reach the service with.
     fn keys(&mut self, listener: &ListenerConfig, table: &Table, path: &Path, keys: &ServiceKeys) {
         let accepted = &listener.accept_principals;
-        let is_accepted =
-            |key: &&_| accepted.is_empty() || accepted.contains(countersign::proto::krb5::keys::ServiceKey::principal(key));
+        let is_accepted = |key: &&_| {
+            accepted.is_empty()
+                || accepted.contains(countersign::proto::krb5::keys::ServiceKey::principal(key))
+        };
         if !keys.iter().any(|key| is_accepted(&key)) {
             let have = keys.iter().next().map(|key| key.principal().to_string()).unwrap_or_default();
-            return self.useless(table, "accept_principals", path, format!("it has keys of others only, such as {have}"));
+            return self.useless(
+                table,
+                "accept_principals",
+                path,
+                format!("it has keys of others only, such as {have}"),
+            );
         }
         let etypes: Vec<Etype> = keys.iter().filter(is_accepted).map(|key| key.etype()).collect();
         if !etypes.iter().any(|etype| listener.permitted_enctypes.contains(etype)) {
             let mut names: Vec<_> = etypes.iter().map(|etype| etype_name(etype.wire()).to_string()).collect();
             names.sort();
             names.dedup();
-            self.useless(table, "permitted_enctypes", path, format!("its keys are of {}, which are not permitted", names.join(", ")));
+            self.useless(
+                table,
+                "permitted_enctypes",
+                path,
+                format!("its keys are of {}, which are not permitted", names.join(", ")),
+            );
         }
     }
 
@@ -152,7 +178,13 @@ impl Inspection<'_> {
                 }
             }
             Some(NtlmAccounts::Winbind(program)) if !is_program(program) => {
-                self.file(table, "ntlm_winbind", program, "no such program".to_owned(), code::CONFIG_FILE_UNUSABLE);
+                self.file(
+                    table,
+                    "ntlm_winbind",
+                    program,
+                    "no such program".to_owned(),
+                    code::CONFIG_FILE_UNUSABLE,
+                );
             }
             Some(NtlmAccounts::Winbind(_)) | None => {}
         }
@@ -161,14 +193,23 @@ impl Inspection<'_> {
     fn clients(&mut self, listener: &ListenerConfig, table: &Table) {
         match (&listener.allow, &listener.ntlm) {
             (Allow::OwnRealm, None) => {
-                self.note(table, "upstream", "and no allow: only clients of the service's own realm may come in");
+                self.note(
+                    table,
+                    "upstream",
+                    "and no allow: only clients of the service's own realm may come in",
+                );
             }
             (Allow::OwnRealm, Some(_)) => {
-                let text = "and no allow: only clients of the service's own realm may come in, and none by NTLM";
+                let text =
+                    "and no allow: only clients of the service's own realm may come in, and none by NTLM";
                 self.note(table, "upstream", text);
             }
             (Allow::Listed(_), Some(_)) if !listener.allow.names_accounts() => {
-                self.note(table, "allow_ntlm", "has no effect: allow names no account of NTLM (DOMAIN\\user)");
+                self.note(
+                    table,
+                    "allow_ntlm",
+                    "has no effect: allow names no account of NTLM (DOMAIN\\user)",
+                );
             }
             _ => {}
         }
@@ -192,10 +233,18 @@ impl Inspection<'_> {
                 }
             }
             ReplayStoreConfig::Memory => {
-                let text = "replays are remembered until restart only: the replay store is in memory".to_owned();
+                let text =
+                    "replays are remembered until restart only: the replay store is in memory".to_owned();
                 self.findings.notes.push(Note { at: table.origin_of("store"), text });
             }
             ReplayStoreConfig::File { .. } => {}
+        }
+    }
+
+    /// Only whether there is one: what is wrong inside is seen by who opens it, and that is serving.
+    fn realm(&mut self, table: &Table, folder: &Path) {
+        if let Err(error) = fs::metadata(folder.join(REALM_DATABASE)) {
+            self.file(table, "realm", folder, format!("{REALM_DATABASE}: {error}"), code::REALM_ABSENT);
         }
     }
 
@@ -257,6 +306,9 @@ impl Inspection<'_> {
     }
 }
 
+/// The file that every realm's folder has.
+const REALM_DATABASE: &str = "realm.redb";
+
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -273,7 +325,8 @@ fn readable_by_others(metadata: &Metadata, rights: u32) -> Option<u32> {
 
 /// A path, or a name that is looked for where commands are.
 fn is_program(program: &Path) -> bool {
-    let is_one = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
+    let is_one =
+        |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
     if program.components().count() > 1 {
         return is_one(program);
     }

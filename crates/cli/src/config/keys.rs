@@ -21,8 +21,7 @@ pub(crate) enum Section {
 
 impl Section {
     /// Those that there is one of, besides [`Section::Top`].
-    pub(super) const SINGLE: [Self; 5] =
-        [Self::Limits, Self::Replay, Self::Audit, Self::Log, Self::Metrics];
+    pub(super) const SINGLE: [Self; 5] = [Self::Limits, Self::Replay, Self::Audit, Self::Log, Self::Metrics];
 
     /// The name between the brackets.
     pub(super) const fn name(self) -> &'static str {
@@ -51,7 +50,7 @@ impl Section {
     }
 
     /// The keys that may stand in it.
-    pub(super) const fn keys(self) -> &'static [&'static str] {
+    pub(crate) const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Top => &["state", "drain_deadline"],
             Self::Listener => LISTENER,
@@ -157,7 +156,10 @@ mod tests {
     fn a_variable_of_a_listener_can_be_read_in_one_way_only() {
         for key in LISTENER {
             for other in LISTENER {
-                assert!(!key.ends_with(&format!("_{other}")), "{key} ends with {other}: NAME_{key} is ambiguous");
+                assert!(
+                    !key.ends_with(&format!("_{other}")),
+                    "{key} ends with {other}: NAME_{key} is ambiguous"
+                );
             }
         }
     }

@@ -6,13 +6,13 @@ use super::forms::{self, BindingSource, Said, Wrong};
 use super::reader::Reader;
 use super::settings::Table;
 use super::upstream::{self, Upstream};
+use countersign::DEFAULT_MAX_MESSAGE;
 use countersign::framing::nns::{ErrorOrder, Protection};
 use countersign::framing::{Framing, Nns, SampleData};
 use countersign::proto::crypto::Etype;
 use countersign::proto::krb5::msg::principal::Principal;
 use countersign::proto::policy::{DEFAULT_CLOCK_SKEW, DEFAULT_PERMITTED_ENCTYPES};
 use countersign::service::DEFAULT_HANDSHAKE_DEADLINE;
-use countersign::DEFAULT_MAX_MESSAGE;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -209,7 +209,8 @@ fn listen_address(said: &Said<'_>) -> Result<ListenAddress, Wrong> {
     said.text().and_then(|text| text.parse().ok()).ok_or_else(|| Wrong::form(LISTEN_FORM))
 }
 
-const LISTEN_FORM: &str = "an address and a port, such as \"127.0.0.1:2000\" or \"[::]:2000\", or \"systemd:NAME\"";
+const LISTEN_FORM: &str =
+    "an address and a port, such as \"127.0.0.1:2000\" or \"[::]:2000\", or \"systemd:NAME\"";
 
 impl std::str::FromStr for ListenAddress {
     type Err = &'static str;
@@ -362,7 +363,11 @@ fn target(reader: &mut Reader<'_>) -> Target {
     match (echo, reader.has("upstream")) {
         (Some(true), true) => reader.meaningless("echo", "an upstream that messages go to"),
         (Some(false), false) => {
-            reader.contradiction("echo", "nothing else to do with messages", "name an upstream, or set echo = true");
+            reader.contradiction(
+                "echo",
+                "nothing else to do with messages",
+                "name an upstream, or set echo = true",
+            );
         }
         _ => {}
     }

@@ -25,10 +25,10 @@ pub(crate) use fault::Fault;
 pub(crate) use forms::BindingSource;
 pub(crate) use inspect::Findings;
 pub(crate) use keys::Section;
-pub(crate) use listener::{Bindings, KeySource, ListenAddress, ListenerConfig, NtlmAccounts, NtlmConfig, Target};
+pub(crate) use listener::{Bindings, KeySource, ListenAddress, ListenerConfig, NtlmAccounts, Target};
 pub(crate) use sections::{
-    AuditConfig, LimitsConfig, LogConfig, LogFormat, LogLevel, MetricsConfig, OnAbsence,
-    ReplayConfig, ReplayStoreConfig, ValkeyConfig,
+    AuditConfig, LimitsConfig, LogConfig, LogFormat, LogLevel, MetricsConfig, OnAbsence, ReplayConfig,
+    ReplayStoreConfig, ValkeyConfig,
 };
 pub(crate) use upstream::{Upstream, UpstreamAddress, UpstreamIdentity};
 
@@ -120,7 +120,8 @@ impl Config {
         names_must_differ(&settings, &mut faults);
         environment::apply(&mut settings, variables, &mut faults);
         apply_flags(&mut settings, flags, &mut faults);
-        let listeners: Vec<_> = settings.listeners.iter().map(|table| listener::read(table, &mut faults)).collect();
+        let listeners: Vec<_> =
+            settings.listeners.iter().map(|table| listener::read(table, &mut faults)).collect();
         let sections = sections::read(&settings, &mut faults);
         let config = Self {
             listeners,
@@ -150,7 +151,8 @@ fn names_must_differ(settings: &Settings, faults: &mut Vec<Fault>) {
     for table in &settings.listeners {
         let fault = |have: String, fix: &'static str| {
             let shown = table.entries.get("name").map_or(Shown::Nothing, |entry| entry.value.shown());
-            let problem = Problem::Contradiction { key: "name".to_owned(), shown, have: have.into(), fix: fix.into() };
+            let problem =
+                Problem::Contradiction { key: "name".to_owned(), shown, have: have.into(), fix: fix.into() };
             Fault::new(table.origin_of("name"), problem)
         };
         if !table.has("name") {
@@ -161,7 +163,8 @@ fn names_must_differ(settings: &Settings, faults: &mut Vec<Fault>) {
         let part = environment::variable_part(environment::name_of(table));
         match seen.get(&part) {
             Some(other) => {
-                let have = format!("{} at {}, which variables cannot tell from it", other.label, other.origin);
+                let have =
+                    format!("{} at {}, which variables cannot tell from it", other.label, other.origin);
                 faults.push(fault(have, "give each a name that differs by a letter or digit"));
             }
             None => _ = seen.insert(part, table),
@@ -184,7 +187,8 @@ fn apply_flags(settings: &mut Settings, flags: Vec<FlagSetting>, faults: &mut Ve
             Section::Listener if listeners > 1 => {
                 let have = format!("{listeners} listeners in the file").into();
                 let fix = "set it in the file, or in a variable COUNTERSIGN_LISTENER_NAME_KEY".into();
-                let problem = Problem::Contradiction { key: key.to_owned(), shown: Shown::Nothing, have, fix };
+                let problem =
+                    Problem::Contradiction { key: key.to_owned(), shown: Shown::Nothing, have, fix };
                 faults.push(Fault::new(origin, problem));
                 continue;
             }
@@ -217,7 +221,12 @@ fn addresses_must_differ(config: &Config, settings: &Settings, faults: &mut Vec<
     if let (Some(address), Some(table)) = (metrics, settings.sections.get(&Section::Metrics))
         && let Some((other, of)) = taken.iter().find(|(other, _)| other.overlaps(&address))
     {
-        faults.push(address_taken(table, "listen", &address, format!("{other} for {} at {}", of.label, of.origin)));
+        faults.push(address_taken(
+            table,
+            "listen",
+            &address,
+            format!("{other} for {} at {}", of.label, of.origin),
+        ));
     }
 }
 

@@ -66,7 +66,8 @@ impl<'a> Reader<'a> {
                 list.iter().filter_map(|element| self.read(key, element, &read)).collect()
             }
             Value::Word(words) => {
-                let of = |word: &str| Entry { value: Value::Word(word.to_owned()), origin: entry.origin.clone() };
+                let of =
+                    |word: &str| Entry { value: Value::Word(word.to_owned()), origin: entry.origin.clone() };
                 let words = words.split(',').map(str::trim).filter(|word| !word.is_empty()).take(MAX_LIST);
                 words.filter_map(|word| self.read(key, &of(word), &read)).collect()
             }
@@ -107,7 +108,8 @@ impl<'a> Reader<'a> {
         fix: impl Into<Cow<'static, str>>,
     ) {
         let shown = self.table.entries.get(key).map_or(Shown::Nothing, |entry| entry.value.shown());
-        let problem = Problem::Contradiction { key: key.to_owned(), shown, have: have.into(), fix: fix.into() };
+        let problem =
+            Problem::Contradiction { key: key.to_owned(), shown, have: have.into(), fix: fix.into() };
         self.faults.push(Fault::new(self.table.origin_of(key), problem));
     }
 

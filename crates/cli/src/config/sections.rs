@@ -166,7 +166,8 @@ const DEFAULT_DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 fn top(table: &Table, faults: &mut Vec<Fault>) -> (Option<PathBuf>, Duration) {
     let mut reader = Reader::new(table, faults);
     let state = reader.one("state", forms::path);
-    let drain_deadline = reader.one("drain_deadline", forms::duration(Duration::ZERO..=Duration::from_secs(86_400)));
+    let drain_deadline =
+        reader.one("drain_deadline", forms::duration(Duration::ZERO..=Duration::from_secs(86_400)));
     (state, drain_deadline.unwrap_or(DEFAULT_DRAIN_DEADLINE))
 }
 
@@ -186,12 +187,17 @@ fn limits(table: &Table, faults: &mut Vec<Fault>) -> LimitsConfig {
     let total = reader.one("handshakes", count(1)).unwrap_or(default.total);
     let per_address = reader.one("handshakes_per_address", count(1)).unwrap_or(default.per_address);
     let tunnels = reader.one("tunnels", count(1));
-    let attempts = reader.one("failed_attempts", forms::number(0..=MAX_COUNT)).unwrap_or(DEFAULT_FAILED_ATTEMPTS);
+    let attempts =
+        reader.one("failed_attempts", forms::number(0..=MAX_COUNT)).unwrap_or(DEFAULT_FAILED_ATTEMPTS);
     let block = reader.one("failed_attempts_block", forms::number(0..=MAX_COUNT));
     let block = block.unwrap_or(DEFAULT_FAILED_ATTEMPTS_BLOCK);
     if reader.has("failed_attempts_block") && (1..attempts).contains(&block) {
         let have = format!("failed_attempts = {attempts}, which comes first");
-        reader.contradiction("failed_attempts_block", have, "set it to no less than failed_attempts, or to 0 for never");
+        reader.contradiction(
+            "failed_attempts_block",
+            have,
+            "set it to no less than failed_attempts, or to 0 for never",
+        );
     }
     let lines = reader.one("refusal_log_lines_per_second", forms::number(0..=MAX_COUNT));
     LimitsConfig {
@@ -207,7 +213,9 @@ fn limits(table: &Table, faults: &mut Vec<Fault>) -> LimitsConfig {
 const MAX_COUNT: u32 = 1_000_000;
 
 fn count(least: u32) -> impl Fn(&Said<'_>) -> Result<usize, Wrong> {
-    move |said| forms::number(least..=MAX_COUNT)(said).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    move |said| {
+        forms::number(least..=MAX_COUNT)(said).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -219,8 +227,7 @@ enum StoreName {
 
 const STORES: &[(&str, StoreName)] =
     &[("file", StoreName::File), ("memory", StoreName::Memory), ("valkey", StoreName::Valkey)];
-const DURABILITIES: &[(&str, Durability)] =
-    &[("process", Durability::Process), ("power", Durability::Power)];
+const DURABILITIES: &[(&str, Durability)] = &[("process", Durability::Process), ("power", Durability::Power)];
 const ON_ABSENCE: &[(&str, OnAbsence)] = &[("refuse", OnAbsence::Refuse), ("memory", OnAbsence::Memory)];
 
 fn replay(table: &Table, state: Option<&Path>, has_state: bool, faults: &mut Vec<Fault>) -> ReplayConfig {
@@ -232,7 +239,10 @@ fn replay(table: &Table, state: Option<&Path>, has_state: bool, faults: &mut Vec
     let store = named.unwrap_or(if has_state { StoreName::File } else { StoreName::Memory });
     let valkey = valkey(reader);
     if store != StoreName::File {
-        reader.meaningless("durability", "a replay store that is not in a file (without a state folder it is in memory)");
+        reader.meaningless(
+            "durability",
+            "a replay store that is not in a file (without a state folder it is in memory)",
+        );
     }
     if store != StoreName::Valkey {
         for key in ["url", "username", "password_file", "prefix", "on_absence", "timeout"] {
@@ -242,7 +252,11 @@ fn replay(table: &Table, state: Option<&Path>, has_state: bool, faults: &mut Vec
     let store = match store {
         StoreName::Memory => ReplayStoreConfig::Memory,
         StoreName::File if !has_state => {
-            reader.contradiction("store", "no state folder to keep it in", "name a folder: state, or --state DIR");
+            reader.contradiction(
+                "store",
+                "no state folder to keep it in",
+                "name a folder: state, or --state DIR",
+            );
             ReplayStoreConfig::Memory
         }
         StoreName::File => {
@@ -259,7 +273,8 @@ fn replay(table: &Table, state: Option<&Path>, has_state: bool, faults: &mut Vec
             ReplayStoreConfig::Valkey(valkey)
         }
     };
-    let capacity = capacity.and_then(|number| usize::try_from(number).ok()).unwrap_or(DEFAULT_REPLAY_CAPACITY);
+    let capacity =
+        capacity.and_then(|number| usize::try_from(number).ok()).unwrap_or(DEFAULT_REPLAY_CAPACITY);
     ReplayConfig { store, capacity }
 }
 
@@ -297,10 +312,14 @@ fn valkey_url(said: &Said<'_>) -> Result<String, Wrong> {
 fn is_place(rest: &str, is_socket: bool) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let place = match rest.split_once('?') {
-        Some((place, query)) => is_socket.then_some(place).filter(|_| query.strip_prefix("db=").is_some_and(digits)),
+        Some((place, query)) => {
+            is_socket.then_some(place).filter(|_| query.strip_prefix("db=").is_some_and(digits))
+        }
         None => Some(rest),
     };
-    place.is_some_and(|place| !place.is_empty() && is_socket == place.starts_with('/') && !place.contains(['@', '#', ' ']))
+    place.is_some_and(|place| {
+        !place.is_empty() && is_socket == place.starts_with('/') && !place.contains(['@', '#', ' '])
+    })
 }
 
 /// Longest prefix of Valkey's keys, in bytes.

@@ -1,9 +1,9 @@
 //! What would be served, in a few lines for people. No secret is in a configuration, so none is here.
 
+use super::forms::written_duration;
 use super::listener::{Bindings, KeySource, ListenerConfig, NtlmAccounts, Target};
 use super::sections::{OnAbsence, ReplayStoreConfig};
 use super::{Allow, Config, LimitsConfig, UpstreamIdentity};
-use super::forms::written_duration;
 use countersign::audit::OnAuditFailure;
 use countersign::framing::Framing;
 use countersign::replay::Durability;
@@ -12,7 +12,8 @@ use std::fmt::Write;
 impl Config {
     /// A line for each listener below a heading, and a line for each other part.
     pub(crate) fn summary(&self) -> String {
-        let heading = ["LISTENER", "LISTENS ON", "FRAMING", "KEYS", "MECHS", "BINDINGS", "CLIENTS", "MESSAGES GO TO"];
+        let heading =
+            ["LISTENER", "LISTENS ON", "FRAMING", "KEYS", "MECHS", "BINDINGS", "CLIENTS", "MESSAGES GO TO"];
         let mut rows = vec![heading.map(str::to_owned)];
         rows.extend(self.listeners.iter().map(row));
         let mut text = aligned(&rows);
@@ -39,7 +40,8 @@ impl Config {
         });
         let metrics = self.metrics.map(|metrics| ("metrics", format!("http://{}/metrics", metrics.listen)));
         let level = format!("{:?}", self.log.level).to_lowercase();
-        let log = ("log", format!("{} from level {level} on", format!("{:?}", self.log.format).to_lowercase()));
+        let log =
+            ("log", format!("{} from level {level} on", format!("{:?}", self.log.format).to_lowercase()));
         let drain = ("drain deadline", written_duration(self.drain_deadline));
         let fixed = [("replay store", self.replay_store()), ("limits", limits(&self.limits))];
         state.into_iter().chain(fixed).chain(audit).chain(metrics).chain([log, drain]).collect()
@@ -103,7 +105,9 @@ fn row(listener: &ListenerConfig) -> Row {
         clients(&listener.allow),
         match &listener.target {
             Target::Echo => "echo".to_owned(),
-            Target::Upstream(upstream) if upstream.identity == UpstreamIdentity::None => upstream.address.to_string(),
+            Target::Upstream(upstream) if upstream.identity == UpstreamIdentity::None => {
+                upstream.address.to_string()
+            }
             Target::Upstream(upstream) => format!("{} ({})", upstream.address, upstream.identity),
         },
     ]
@@ -152,7 +156,11 @@ fn waivers(listener: &ListenerConfig) -> Vec<&'static str> {
 
 fn aligned(rows: &[Row]) -> String {
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or_default()
     };
     let widths: Vec<usize> = (0..8).map(width).collect();
     let mut text = String::new();

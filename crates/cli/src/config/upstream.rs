@@ -96,7 +96,8 @@ fn address(said: &Said<'_>) -> Result<UpstreamAddress, Wrong> {
 
 fn is_host_and_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0);
+    let is_port =
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0);
     let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains([':', '/', '[', ']', ' ', '@']),
@@ -113,8 +114,20 @@ mod tests {
         for good in ["127.0.0.1:5432", "db.example.test:5432", "[::1]:5432", "localhost:1"] {
             assert!(is_host_and_port(good), "{good}");
         }
-        for bad in ["", ":", "5432", "127.0.0.1", "127.0.0.1:", "h:0", "h:65536", "h:+1", "::1:80", "[x]:80", ":80", "http://h:80"]
-        {
+        for bad in [
+            "",
+            ":",
+            "5432",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "h:0",
+            "h:65536",
+            "h:+1",
+            "::1:80",
+            "[x]:80",
+            ":80",
+            "http://h:80",
+        ] {
             assert!(!is_host_and_port(bad), "{bad}");
         }
     }

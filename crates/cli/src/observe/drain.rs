@@ -1,5 +1,7 @@
 //! The graceful end: nobody new is let in, those who are in may finish until a deadline, then they are closed.
 
+use countersign::Refusal;
+use countersign::proto::error::code;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -63,6 +65,15 @@ impl Drain {
     /// Waits until the time of the connections that are open is over: they are to close.
     pub(crate) async fn over(&self) {
         self.reached(Phase::Closing).await;
+    }
+
+    /// Why a connection that was open then is closed.
+    pub(crate) fn refusal() -> Refusal {
+        Refusal::new(
+            code::DRAINED,
+            "a connection that was still open",
+            "a service whose time to end has come",
+        )
     }
 
     /// Ends the service: waits for its connections until `deadline`, or until `hurry` is done (a second signal), then has

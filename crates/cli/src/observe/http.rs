@@ -183,8 +183,12 @@ mod tests {
         run(async {
             let Scene { address, .. } = scene().await;
             assert_eq!(get(address, "/").await.0, 404);
-            let answer = exchange(address, b"POST /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx").await;
-            assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+            let answer =
+                exchange(address, b"POST /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx").await;
+            assert!(
+                answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD\r\n"),
+                "{answer}"
+            );
         });
     }
 

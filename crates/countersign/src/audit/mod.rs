@@ -6,7 +6,7 @@ mod room;
 mod trail;
 
 pub use file::AuditFile;
-pub use trail::{AuditEvent, AuditTrail, OnAuditFailure};
+pub use trail::{AuditEvent, AuditTrail, NotRecorded, OnAuditFailure};
 
 use crate::ambient;
 use crate::handshake::Failure;

@@ -70,7 +70,10 @@ pub fn accept<S: Transport>(
             Err(evicted) => Err(agreed.failed(evicted.into())),
         },
         // The place is held until the last words are said, which being evicted cuts short.
-        Err(failed) => Err(end(&mut stream, failed)),
+        Err(failed) => {
+            std::thread::sleep(service.hold_refusal(address, &failed.failure));
+            Err(end(&mut stream, failed))
+        }
     }
 }
 

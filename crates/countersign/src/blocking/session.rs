@@ -165,10 +165,11 @@ impl<S: Transport> Session<S> {
         Ok((Sending { about, outbound, timeout, stream, _closing: closing }, receiving))
     }
 
-    /// The same connection as a stream of bytes; timeouts go on.
+    /// The same connection as a stream of bytes, which goes on after the last message that was received; timeouts go on.
     #[must_use]
     pub fn into_stream(self) -> AuthStream<S> {
-        let Self { about, outbound, inbound, timeout, stream, closing } = self;
+        let Self { about, outbound, mut inbound, timeout, stream, closing } = self;
+        inbound.consume_all();
         AuthStream::new(about, outbound, inbound, stream, timeout, closing)
     }
 }

@@ -18,18 +18,24 @@ pub enum SampleData {
     Signed,
 }
 
-/// The token and what it seals, which lie one behind the other, out of a sealed message.
+/// The token and what it seals, which lie one behind the other, out of a sealed message; and the length that the token is said
+/// to have.
 ///
 /// # Errors
 /// If the token is said to be longer than the message.
-pub(crate) fn sealed_message(message: &mut [u8]) -> Result<&mut [u8], FrameError> {
+pub(crate) fn sealed_message(message: &mut [u8]) -> Result<(usize, &mut [u8]), FrameError> {
     let received = message.len();
     let cut = FrameError::Cut { received, needed: None };
     let (length, rest) = message.split_first_chunk_mut::<TOKEN_LENGTH_LEN>().ok_or(cut)?;
-    let token_len = u32::from_le_bytes(*length);
-    if usize::try_from(token_len).is_ok_and(|len| len > 0 && len <= rest.len()) {
-        Ok(rest)
-    } else {
-        Err(FrameError::TooLong { announced: token_len, limit: rest.len() })
+    let announced = u32::from_le_bytes(*length);
+    match usize::try_from(announced) {
+        Ok(len) if len > 0 && len <= rest.len() => Ok((len, rest)),
+        _ => Err(FrameError::TooLong { announced, limit: rest.len() }),
     }
+}
+
+/// How many bytes stand behind the plaintext's place in a message that begins with `token`: one of padding in Kerberos with RC4,
+/// whose tokens alone begin with GSS-API's frame (RFC 4757 section 7.3).
+pub(crate) fn padding(token: &[u8]) -> usize {
+    usize::from(token.first() == Some(&0x60))
 }

@@ -3,8 +3,10 @@ use crate::ambient;
 use crate::mutex::lock;
 use crate::replay::{Answering, Check};
 use crate::service::Service;
-use countersign_proto::context::{AcceptorStep, Authorize, AwaitToken, CheckReplay, NeedKdc, VerifyNtlm};
-use countersign_proto::error::{Refusal, code};
+use countersign_proto::context::{
+    AcceptorStep, Authorize, AwaitToken, CheckReplay, NeedKdc, Rejected, VerifyNtlm,
+};
+use countersign_proto::error::{Code, Refusal, code};
 use countersign_proto::krb5::per_message::Role;
 use countersign_proto::krb5::replay::{ReplayUnavailable, ReplayVerdict};
 use countersign_proto::ntlm::accounts::Verdict;
@@ -15,6 +17,8 @@ use std::sync::Mutex;
 pub(crate) struct AcceptorMachine {
     service: Service,
     state: AwaitToken,
+    /// Which keys it began with, while it has seen no token.
+    fresh: Option<u64>,
 }
 
 /// What only the outside can answer.
@@ -34,7 +38,8 @@ enum Asked {
 
 impl AcceptorMachine {
     pub(crate) fn new(service: &Service) -> Self {
-        Self { service: service.clone(), state: service.acceptor().begin() }
+        let key_changes = service.key_changes();
+        Self { service: service.clone(), state: service.acceptor().begin(), fresh: Some(key_changes) }
     }
 }
 
@@ -58,11 +63,32 @@ fn walk(service: Service, mut step: AcceptorStep, out: &mut Vec<u8>) -> Step<Acc
             AcceptorStep::NeedKdc(state) => {
                 return Step::Ask(AcceptorQuestion { service, state: Asked::Kdc(state) });
             }
-            AcceptorStep::AwaitToken(state) => return Step::Await(AcceptorMachine { service, state }),
+            AcceptorStep::AwaitToken(state) => {
+                return Step::Await(AcceptorMachine { service, state, fresh: None });
+            }
             AcceptorStep::Done(context) => return Step::Done(context),
             AcceptorStep::Rejected(rejected) => return Step::Failed(rejected),
         }
     }
+}
+
+/// Whether another key might have opened the ticket.
+fn wants_key(rejected: &Rejected) -> bool {
+    const BY_KEYS: [Code; 5] = [
+        code::SERVICE_KEY_ABSENT,
+        code::KEYTAB_WITHOUT_KEYS,
+        code::KVNO_ABSENT,
+        code::ETYPE_KEY_ABSENT,
+        code::TICKET_INTEGRITY,
+    ];
+    BY_KEYS.contains(&rejected.refusal.code())
+}
+
+/// The handshake from its beginning, if the keys have changed since: a client must not be refused because its ticket is
+/// newer than our last look at the keytab.
+fn again(service: &Service, began: u64) -> Option<AwaitToken> {
+    service.refresh_keys();
+    (service.key_changes() != began).then(|| service.acceptor().begin())
 }
 
 fn authorize(service: &Service, asked: Authorize, out: &mut Vec<u8>) -> AcceptorStep {
@@ -78,8 +104,22 @@ impl Machine for AcceptorMachine {
     type Question = AcceptorQuestion;
 
     fn token(self, token: &[u8], out: &mut Vec<u8>) -> Step<Self> {
-        let step = self.state.token(token, ambient::now(), &mut ambient::rng(), out);
-        walk(self.service, step, out)
+        let Self { service, state, fresh } = self;
+        let start = out.len();
+        let step = state.token(token, ambient::now(), &mut ambient::rng(), out);
+        let step = match (step, fresh) {
+            (AcceptorStep::Rejected(rejected), Some(began)) if wants_key(&rejected) => {
+                match again(&service, began) {
+                    Some(state) => {
+                        out.truncate(start);
+                        state.token(token, ambient::now(), &mut ambient::rng(), out)
+                    }
+                    None => AcceptorStep::Rejected(rejected),
+                }
+            }
+            (step, _) => step,
+        };
+        walk(service, step, out)
     }
 
     fn closed(self) -> Failure {

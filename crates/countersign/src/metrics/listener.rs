@@ -3,6 +3,7 @@
 use super::tally::{ByCode, ByVersion, Durations};
 use crate::ambient;
 use crate::handshake::Failure;
+use crate::tunnel::{Observer, TunnelEnd};
 use countersign_proto::context::Facts;
 use countersign_proto::crypto::Etype;
 use countersign_proto::error::{Code, Refusal, code};
@@ -36,64 +37,6 @@ pub(super) const UNAVAILABLE: [(Code, &str); 5] = [
     (code::REPLAY_STORE_UNAVAILABLE, "down"),
     (code::REPLAY_STORE_CHANGED, "changed"),
 ];
-
-/// How a tunnel ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TunnelEnd {
-    /// Both ends were done.
-    Done,
-    /// Nothing went either way for the idle timeout.
-    Idle,
-    /// The client's connection failed, or ended without the mark of the end.
-    Client,
-    /// A message of the client was refused.
-    Message,
-    /// The upstream could not be reached.
-    Unreachable,
-    /// The upstream's connection failed.
-    Upstream,
-    /// The client's ticket ended.
-    Expired,
-    /// The client's record could not be written.
-    NotRecorded,
-    /// The service was told to end.
-    Drained,
-    /// Its task ended without saying how.
-    Abandoned,
-}
-
-impl TunnelEnd {
-    /// Every end there is.
-    pub const ALL: [Self; 10] = [
-        Self::Done,
-        Self::Idle,
-        Self::Client,
-        Self::Message,
-        Self::Unreachable,
-        Self::Upstream,
-        Self::Expired,
-        Self::NotRecorded,
-        Self::Drained,
-        Self::Abandoned,
-    ];
-
-    /// The value of the label `reason`.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Idle => "idle",
-            Self::Client => "client",
-            Self::Message => "message",
-            Self::Unreachable => "unreachable",
-            Self::Upstream => "upstream",
-            Self::Expired => "expired",
-            Self::NotRecorded => "not-recorded",
-            Self::Drained => "drained",
-            Self::Abandoned => "abandoned",
-        }
-    }
-}
 
 /// The counters of one listener.
 pub struct ListenerMetrics {
@@ -257,17 +200,18 @@ pub struct Tunnel {
     end: TunnelEnd,
 }
 
-impl Tunnel {
-    /// So many bytes of plaintext went to the upstream.
-    pub fn to_upstream(&self, bytes: usize) {
+/// At a service the plain side is the upstream, the sealed one the client.
+impl Observer for Tunnel {
+    fn to_plain(&self, bytes: usize) {
         self.metrics.to_upstream.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// So many bytes of plaintext went to the client.
-    pub fn to_client(&self, bytes: usize) {
+    fn to_sealed(&self, bytes: usize) {
         self.metrics.to_client.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+}
 
+impl Tunnel {
     /// It ended.
     pub fn ended(mut self, end: TunnelEnd) {
         self.end = end;

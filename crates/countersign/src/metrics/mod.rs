@@ -8,7 +8,8 @@ mod exposition;
 mod listener;
 mod tally;
 
-pub use listener::{InFlight, ListenerMetrics, Tunnel, TunnelEnd};
+pub use crate::tunnel::TunnelEnd;
+pub use listener::{InFlight, ListenerMetrics, Tunnel};
 
 use crate::mutex::lock;
 use prometheus_client::encoding::text;

@@ -23,6 +23,8 @@ pub(crate) struct Inbound {
     message: Range<usize>,
     /// Whether the last message was the mark of the end.
     marked: bool,
+    /// Whether any message came. That the receiver verified something says less: it may have been a list of mechanisms.
+    had_any: bool,
     /// Whether the connection ended as it should.
     over: bool,
     /// The first frame that was refused, or error of reading: nothing after it is given out.
@@ -59,6 +61,7 @@ impl Inbound {
             ends,
             message: 0..0,
             marked: false,
+            had_any: false,
             over: false,
             broken: None,
             broken_by: None,
@@ -117,6 +120,7 @@ impl Inbound {
         let Some(frame) = reader.next_frame()? else { return Ok(Pulled::NeedBytes) };
         self.message = open(frame, *data, receiver)?;
         self.marked = self.message.is_empty();
+        self.had_any = true;
         Ok(Pulled::Message)
     }
 
@@ -129,6 +133,11 @@ impl Inbound {
     /// Takes the first `count` bytes of [`Self::message`] away.
     pub(crate) fn consume(&mut self, count: usize) {
         self.message.start = self.message.start.saturating_add(count).min(self.message.end);
+    }
+
+    /// Takes all of [`Self::message`] away: it was received as a message, and is not to be read again as bytes.
+    pub(crate) fn consume_all(&mut self) {
+        self.message.start = self.message.end;
     }
 
     /// Where the next bytes of the peer go. What was left of a message is lost.
@@ -161,7 +170,7 @@ impl Inbound {
         }
         match self.reader.finish() {
             Err(cut) => Err(self.break_with(cut.into())),
-            Ok(()) if self.marked || self.has_had_its_message() => {
+            Ok(()) if self.marked || self.data.is_single() && self.had_any => {
                 self.over = true;
                 Ok(())
             }
@@ -170,10 +179,6 @@ impl Inbound {
                 Err(self.break_with(Refusal::new(code::END_UNMARKED, "the end of the connection", have)))
             }
         }
-    }
-
-    fn has_had_its_message(&self) -> bool {
-        self.data.is_single() && self.receiver.has_verified_any()
     }
 
     /// Ends this direction for an error of the connection.
@@ -218,7 +223,7 @@ fn open(frame: Frame<'_>, data: Data, receiver: &mut Receiver) -> Result<Range<u
     let plaintext = match data.style {
         Style::Wrap { mics: true, .. } if begins_with_mic(body) => verified(body, receiver)?,
         Style::Wrap { .. } => receiver.unwrap_in_place(body)?.plaintext,
-        Style::Split => receiver.unwrap_in_place(sample::sealed_message(body)?)?.plaintext,
+        Style::Split => joined(body, receiver)?,
         Style::Mic => verified(body, receiver)?,
     };
     if plaintext.len() > data.max_received() {
@@ -228,6 +233,16 @@ fn open(frame: Frame<'_>, data: Data, receiver: &mut Receiver) -> Result<Range<u
     }
     let start = start.saturating_add(plaintext.as_ptr().addr().saturating_sub(whole));
     Ok(start..start.saturating_add(plaintext.len()))
+}
+
+/// The plaintext of a sealed message of the SDK's sample. The token's length, which nothing else protects, must be what it is.
+fn joined<'b>(body: &'b mut [u8], receiver: &mut Receiver) -> Result<&'b mut [u8], Refusal> {
+    const DIVIDED: MessageError =
+        MessageError::Malformed("a token of another length than it is said to have");
+    let (token_len, message) = sample::sealed_message(body)?;
+    let sealed_len = message.len().saturating_sub(token_len).saturating_sub(sample::padding(message));
+    let plaintext = receiver.unwrap_in_place(message)?.plaintext;
+    if plaintext.len() == sealed_len { Ok(plaintext) } else { Err(DIVIDED.into()) }
 }
 
 /// RFC 4121 section 4.2.6.1; NTLM's signatures begin otherwise, and stand before the text in wrap tokens, too.

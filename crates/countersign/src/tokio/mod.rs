@@ -63,8 +63,15 @@ where
             Err(evicted) => Err(agreed.failed(evicted.into())),
         },
         Err(Failed { failure, last_words }) => {
+            let held = service.hold_refusal(address, &failure);
+            let told = async {
+                if !held.is_zero() {
+                    ::tokio::time::sleep(held).await;
+                }
+                end(&mut stream, last_words).await;
+            };
             ::tokio::select! {
-                () = end(&mut stream, last_words) => (),
+                () = told => (),
                 _ = ticket.evicted() => (),
             }
             Err(failure)

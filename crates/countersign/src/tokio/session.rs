@@ -116,10 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         )
     }
 
-    /// The same connection as a stream of bytes.
+    /// The same connection as a stream of bytes, which goes on after the last message that was received.
     #[must_use]
     pub fn into_stream(self) -> AuthStream<S> {
-        let Self { about, outbound, inbound, stream } = self;
+        let Self { about, outbound, mut inbound, stream } = self;
+        inbound.consume_all();
         AuthStream::new(about, outbound, inbound, stream)
     }
 }

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 /// A stream of bytes between two ends that proved themselves to each other: what is written is sealed, what is read was
@@ -28,6 +28,7 @@ pub struct AuthStream<S> {
     outbound: Outbound,
     inbound: Inbound,
     end: End,
+    waiting: Waiting,
     stream: S,
 }
 
@@ -48,7 +49,7 @@ pub struct WriteHalf<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AuthStream<S> {
     pub(super) fn new(about: Arc<About>, outbound: Outbound, inbound: Inbound, stream: S) -> Self {
-        Self { end: End::of(&about), about, outbound, inbound, stream }
+        Self { end: End::of(&about), about, outbound, inbound, waiting: Waiting::default(), stream }
     }
 
     /// Who the ends are, by which mechanism and keys, under which conditions, until when.
@@ -88,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AuthStream<S> {
     /// Both halves, for two tasks.
     #[must_use]
     pub fn into_split(self) -> (ReadHalf<S>, WriteHalf<S>) {
-        let Self { about, outbound, inbound, end, stream } = self;
+        let Self { about, outbound, inbound, end, stream, .. } = self;
         let (read, write) = ::tokio::io::split(stream);
         (
             ReadHalf { about: about.clone(), inbound, end, stream: read },
@@ -121,9 +122,8 @@ impl<S> WriteHalf<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for AuthStream<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let Self { inbound, outbound, end, stream, .. } = self.get_mut();
-        // Who waits for an answer must have sent the question; a failure is told to who writes.
-        let _ = poll_deliver(outbound, stream, context);
+        let Self { inbound, outbound, end, waiting, stream, .. } = self.get_mut();
+        waiting.deliver(outbound, stream, context);
         poll_fill(inbound, end, stream, context)
     }
 
@@ -149,8 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for AuthStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AuthStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { outbound, stream, .. } = self.get_mut();
-        poll_write(outbound, stream, context, std::iter::once(bytes))
+        let Self { outbound, waiting, stream, .. } = self.get_mut();
+        waiting.noting(context, |context| poll_write(outbound, stream, context, std::iter::once(bytes)))
     }
 
     fn poll_write_vectored(
@@ -158,8 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AuthStream<S> {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { outbound, stream, .. } = self.get_mut();
-        poll_write(outbound, stream, context, parts.iter().map(|part| &**part))
+        let Self { outbound, waiting, stream, .. } = self.get_mut();
+        let parts = parts.iter().map(|part| &**part);
+        waiting.noting(context, |context| poll_write(outbound, stream, context, parts))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -167,14 +168,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AuthStream<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { outbound, stream, .. } = self.get_mut();
-        let flushed = ready!(poll_flush(outbound, stream, context));
+        let Self { outbound, waiting, stream, .. } = self.get_mut();
+        let flushed = ready!(waiting.noting(context, |context| poll_flush(outbound, stream, context)));
         Poll::Ready(flushed.map_err(|refusal| outbound.stream_error(refusal)))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { outbound, stream, .. } = self.get_mut();
-        let finished = ready!(poll_finish(outbound, stream, context));
+        let Self { outbound, waiting, stream, .. } = self.get_mut();
+        let finished = ready!(waiting.noting(context, |context| poll_finish(outbound, stream, context)));
         Poll::Ready(finished.map_err(|refusal| outbound.stream_error(refusal)))
     }
 }
@@ -285,6 +286,56 @@ where
         Poll::Ready(Ok(())) | Poll::Pending => Ok(count),
     });
     Poll::Ready(written.map_err(|refusal| outbound.stream_error(refusal)))
+}
+
+/// Who waits to write on a stream that is not split. A connection wakes only the last who asked it for room, and where the
+/// stream is shared by two tasks (`tokio::io::split`) that may be the one that reads.
+#[derive(Default)]
+struct Waiting(Option<Waker>);
+
+impl Waiting {
+    /// Polls for who writes, and keeps in mind that it waits.
+    fn noting<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let polled = poll(context);
+        match (&polled, &mut self.0) {
+            (Poll::Ready(_), waiting) => *waiting = None,
+            (Poll::Pending, Some(waiting)) => waiting.clone_from(context.waker()),
+            (Poll::Pending, waiting) => *waiting = Some(context.waker().clone()),
+        }
+        polled
+    }
+
+    /// Delivers for who reads: who waits for an answer must have sent the question. A failure is told to who writes.
+    fn deliver<W>(&self, outbound: &mut Outbound, stream: &mut W, context: &mut Context<'_>)
+    where
+        W: AsyncWrite + Unpin,
+    {
+        if outbound.remaining().is_ok_and(<[u8]>::is_empty) {
+            return;
+        }
+        let Some(waiting) = self.0.as_ref().filter(|waiting| !waiting.will_wake(context.waker())) else {
+            let _ = poll_deliver(outbound, stream, context);
+            return;
+        };
+        let both = Waker::from(Arc::new(Both(context.waker().clone(), waiting.clone())));
+        if poll_deliver(outbound, stream, &mut Context::from_waker(&both)).is_ready() {
+            waiting.wake_by_ref();
+        }
+    }
+}
+
+/// Wakes two tasks.
+struct Both(Waker, Waker);
+
+impl Wake for Both {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+        self.1.wake_by_ref();
+    }
 }
 
 /// Why the session is over, when its time is.

@@ -735,6 +735,15 @@ codes! {
     8023 DRAINED Environment None,
         "The service was told to end, and the connection was still open when the deadline of that came.",
         "connect again to the service that took its place; drain_deadline sets how long connections may last";
+    8030 SESSIONS_EXHAUSTED Environment None,
+        "There is no place left for another session.",
+        "wait until others have ended, or raise limits.tunnels and the number of descriptors of the process";
+    8031 UPSTREAM_UNREACHABLE Environment None,
+        "The service behind the listener cannot be reached.",
+        "look whether it runs and listens where upstream says";
+    8032 SESSION_IDLE Environment None,
+        "Nothing went either way for as long as may be.",
+        "connect again; raise idle_timeout if sessions may be silent for longer";
 
     9001 USAGE Configuration None,
         "A flag or value on the command line is wrong.",

@@ -55,6 +55,17 @@ impl BindingsHash {
         self.matches(&Self::NONE)
     }
 
+    /// Whether it is one of `others`, in a time that does not depend on which.
+    #[must_use]
+    pub fn matches_any(&self, others: &[Self]) -> bool {
+        others.iter().fold(false, |matched, other| matched | self.matches(other))
+    }
+
+    /// Several of them, for people.
+    pub(crate) fn listed(hashes: &[Self]) -> String {
+        hashes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+    }
+
     /// Compares in constant time.
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {

@@ -1,6 +1,7 @@
 //! The mechanisms that can be negotiated.
 
 use super::framing::Mech;
+use std::fmt;
 
 /// A mechanism that can be negotiated, whatever object identifier a peer gives it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -11,6 +12,17 @@ pub enum MechChoice {
     Iakerb,
     /// NTLMSSP.
     Ntlm,
+}
+
+/// In a word: `kerberos`, `iakerb`, `ntlm`.
+impl fmt::Display for MechChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kerberos => "kerberos",
+            Self::Iakerb => "iakerb",
+            Self::Ntlm => "ntlm",
+        })
+    }
 }
 
 impl MechChoice {

@@ -105,7 +105,7 @@ impl Challenged {
     }
 
     /// Takes the client's AUTHENTICATE. Nothing of it is believed yet, so that the demands are only kept: `bindings` of
-    /// the channel that the client came through, if there is one; whether it must be bound to it; the SPNs by which this
+    /// the channels that a client may have come through, if there are any; whether it must be bound to one; the SPNs by which this
     /// service may be reached, none for any.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Challenged {
     pub fn authenticate(
         self,
         token: &[u8],
-        bindings: Option<&ChannelBindings>,
+        bindings: &[ChannelBindings],
         require_channel_bindings: bool,
         accepted_spns: &[String],
     ) -> Result<Claimed, NtlmError> {
@@ -138,7 +138,7 @@ impl Challenged {
             mic,
             signed: [self.negotiate, self.challenge, without_mic(token, mic_offset, mic.len())],
             encrypted_key,
-            bindings: bindings.map(ChannelBindings::hash),
+            bindings: bindings.iter().map(ChannelBindings::hash).collect(),
             require_channel_bindings,
             accepted_spns: accepted_spns.to_vec(),
             request,
@@ -218,7 +218,7 @@ pub struct Claimed {
     mic: [u8; 16],
     /// What the MIC is over.
     signed: [Vec<u8>; 3],
-    bindings: Option<BindingsHash>,
+    bindings: Vec<BindingsHash>,
     require_channel_bindings: bool,
     accepted_spns: Vec<String>,
 }
@@ -314,15 +314,15 @@ impl Claimed {
 
     /// Holds the client's bindings against ours, in constant time.
     fn compare_bindings(&self, theirs: BindingsHash) -> Result<BindingsCompared, NtlmError> {
-        let Some(ours) = &self.bindings else {
+        if self.bindings.is_empty() {
             return Ok(BindingsCompared(BindingsState::NotCompared));
-        };
-        if theirs.matches(ours) {
+        }
+        if theirs.matches_any(&self.bindings) {
             return Ok(BindingsCompared(BindingsState::Matched));
         }
         let (user, domain) = self.account();
         if !theirs.is_none() {
-            let (theirs, ours) = (theirs.to_string(), ours.to_string());
+            let (theirs, ours) = (theirs.to_string(), BindingsHash::listed(&self.bindings));
             return Err(NtlmError::BindingsMismatch { user, domain, theirs, ours });
         }
         if self.require_channel_bindings {

@@ -180,7 +180,8 @@ fn another_value_of_any_key_changes_what_is_served() {
         let (text, _) = changed(row, &format!("{} = {}", row.key, row.other), true);
         // What the row takes away or adds must not be what makes the difference.
         let kept = changed(row, place(row).0.lines().nth(place(row).1).unwrap(), true).0;
-        let after = load(&text).unwrap_or_else(|faults| panic!("{} = {}: {faults:?}", row.key, row.other)).config;
+        let after =
+            load(&text).unwrap_or_else(|faults| panic!("{} = {}: {faults:?}", row.key, row.other)).config;
         assert_ne!(before, after, "{} = {}", row.key, row.other);
         if let Ok(kept) = load(&kept) {
             assert_ne!(kept.config, after, "{} = {} makes no difference", row.key, row.other);
@@ -222,7 +223,16 @@ fn every_key_of_the_sample_has_a_comment_above_it_where_it_stands_first() {
     for row in ROWS {
         let first = text.lines().chain(SAMPLE.lines()).collect::<Vec<_>>();
         let at = first.iter().position(|line| line.starts_with(&format!("{} = ", row.key))).unwrap();
-        let above = first[..at].iter().rev().find(|line| !line.contains(" = ") || line.starts_with('#')).unwrap();
+        let above =
+            first[..at].iter().rev().find(|line| !line.contains(" = ") || line.starts_with('#')).unwrap();
         assert!(above.starts_with("# "), "{} has {above:?} above it", row.key);
+    }
+}
+
+#[test]
+fn every_key_is_on_the_page_about_the_configuration() {
+    let page = include_str!("../../../../../docs/configuration.md");
+    for row in ROWS {
+        assert!(page.contains(&format!("`{}`", row.key)), "docs/configuration.md lacks {}", row.key);
     }
 }

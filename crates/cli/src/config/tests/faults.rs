@@ -30,7 +30,14 @@ fn all_faults_are_told_in_the_order_of_the_file() {
     let places: Vec<_> = told.iter().map(|line| line.split(' ').nth(2).unwrap().to_owned()).collect();
     assert_eq!(
         places,
-        ["serve.toml:1:1", "serve.toml:3:1", "serve.toml:4:1", "serve.toml:5:1", "serve.toml:7:1", "serve.toml:8:2"]
+        [
+            "serve.toml:1:1",
+            "serve.toml:3:1",
+            "serve.toml:4:1",
+            "serve.toml:5:1",
+            "serve.toml:7:1",
+            "serve.toml:8:2"
+        ]
     );
     assert_eq!(
         told[2],
@@ -93,7 +100,10 @@ fn settings_that_do_not_go_together_are_refused() {
         ("allow_ntlm = true", ["allow_ntlm = true", "ntlm_accounts"]),
         ("ntlm_accounts = 'a'", ["ntlm_accounts", "allow_ntlm is not true"]),
         ("allow_ntlm = false\nntlm_spns = ['a/b']", ["ntlm_spns", "allow_ntlm is not true"]),
-        ("allow_ntlm = true\nntlm_accounts = 'a'\nntlm_winbind = 'b'", ["ntlm_winbind", "room for one source"]),
+        (
+            "allow_ntlm = true\nntlm_accounts = 'a'\nntlm_winbind = 'b'",
+            ["ntlm_winbind", "room for one source"],
+        ),
         ("permitted_enctypes = ['arcfour-hmac']", ["permitted_enctypes", "set allow_rc4 = true"]),
         ("permitted_enctypes = []", ["permitted_enctypes", "no etype"]),
         ("channel_bindings = 'required'", ["channel_bindings", "channel_binding_values"]),
@@ -104,8 +114,14 @@ fn settings_that_do_not_go_together_are_refused() {
         ("listen = ['127.0.0.1:2000', '127.0.0.1:2000']", ["listen = 127.0.0.1:2000", "in the same list"]),
         ("listen = ['0.0.0.0:2000', '127.0.0.1:2000']", ["listen = 127.0.0.1:2000", "0.0.0.0:2000"]),
         ("listen = ['systemd:a', 'systemd:a']", ["systemd:a", "in the same list"]),
-        ("listen = '[::]:9'\n[metrics]\nlisten = '127.0.0.1:9'", ["serve.toml:4:1 listen", "[::]:9 for [[listener]]"]),
-        ("[limits]\nfailed_attempts = 20\nfailed_attempts_block = 5", ["failed_attempts_block = 5", "comes first"]),
+        (
+            "listen = '[::]:9'\n[metrics]\nlisten = '127.0.0.1:9'",
+            ["serve.toml:4:1 listen", "[::]:9 for [[listener]]"],
+        ),
+        (
+            "[limits]\nfailed_attempts = 20\nfailed_attempts_block = 5",
+            ["failed_attempts_block = 5", "comes first"],
+        ),
         ("[replay]\nstore = 'file'", ["store = \"file\"", "--state DIR"]),
         ("[replay]\nstore = 'valkey'", ["store = \"valkey\"", "no url"]),
         ("[replay]\ndurability = 'power'", ["durability", "not in a file"]),
@@ -114,7 +130,10 @@ fn settings_that_do_not_go_together_are_refused() {
     ] {
         let told = told(&format!("{LISTENER}{lines}\n"));
         assert_eq!(told.len(), 1, "{lines}: {told:#?}");
-        assert!(told[0].starts_with("CS-7224 ") && parts.iter().all(|part| told[0].contains(part)), "{told:#?}");
+        assert!(
+            told[0].starts_with("CS-7224 ") && parts.iter().all(|part| told[0].contains(part)),
+            "{told:#?}"
+        );
     }
 }
 
@@ -132,16 +151,31 @@ fn addresses_that_only_look_alike_go_together() {
 
 #[test]
 fn several_listeners_have_names_that_variables_can_tell_apart() {
-    let two = |a: &str, b: &str| format!("[[listener]]\n{a}\nlisten = '127.0.0.1:0'\n[[listener]]\n{b}\nlisten = '127.0.0.1:0'\n");
+    let two = |a: &str, b: &str| {
+        format!("[[listener]]\n{a}\nlisten = '127.0.0.1:0'\n[[listener]]\n{b}\nlisten = '127.0.0.1:0'\n")
+    };
     assert!(load(&two("name = 'a'", "name = 'b'")).is_ok());
-    says(&two("", "name = 'b'"), &["CS-7224", "serve.toml:1:1 name", "2 listeners, and this one without a name"]);
-    says(&two("name = 'web-1'", "name = 'WEB.1'"), &["CS-7224", "serve.toml:5:1 name = \"WEB.1\"", "\"web-1\" at serve.toml:1:1"]);
+    says(
+        &two("", "name = 'b'"),
+        &["CS-7224", "serve.toml:1:1 name", "2 listeners, and this one without a name"],
+    );
+    says(
+        &two("name = 'web-1'", "name = 'WEB.1'"),
+        &["CS-7224", "serve.toml:5:1 name = \"WEB.1\"", "\"web-1\" at serve.toml:1:1"],
+    );
     says("[[listener]]\nname = 'a b'\n", &["CS-7223", "name = \"a b\""]);
 }
 
 #[test]
 fn a_password_in_an_url_is_not_repeated() {
-    for url in ["redis://user:hunter2@h:1", "redis://h:1?password=hunter2", "hunter2", "rediss://h:1/hunter2", "unix:hunter2", "unix:///s?pass=hunter2"] {
+    for url in [
+        "redis://user:hunter2@h:1",
+        "redis://h:1?password=hunter2",
+        "hunter2",
+        "rediss://h:1/hunter2",
+        "unix:hunter2",
+        "unix:///s?pass=hunter2",
+    ] {
         let told = told(&format!("[replay]\nstore = 'valkey'\nurl = '{url}'\n"));
         assert!(told[0].contains("serve.toml:3:1 url;") && told[0].contains("password_file"), "{told:?}");
         assert!(!told.concat().contains("hunter2"), "{told:?}");
@@ -155,21 +189,37 @@ fn a_password_in_an_url_is_not_repeated() {
 #[test]
 fn what_others_say_of_a_value_keeps_their_code() {
     says("[[listener]]\naccept_principals = ['a//b@C']\n", &["CS-7005", "serve.toml:2:22 accept_principals"]);
-    says("[[listener]]\naccept_principals = ['a/b']\n", &["CS-7223", "accept_principals a/b without a realm"]);
-    says("[[listener]]\npermitted_enctypes = ['des']\n", &["CS-7223", "etype \"des\" in serve.toml:2:23 permitted_enctypes", "aes256-sha2"]);
-    says("[[listener]]\nchannel_binding_values = ['c0ffe']\n", &["CS-1101", "channel_binding_values \"c0ffe\""]);
+    says(
+        "[[listener]]\naccept_principals = ['a/b']\n",
+        &["CS-7223", "accept_principals a/b without a realm"],
+    );
+    says(
+        "[[listener]]\npermitted_enctypes = ['des']\n",
+        &["CS-7223", "etype \"des\" in serve.toml:2:23 permitted_enctypes", "aes256-sha2"],
+    );
+    says(
+        "[[listener]]\nchannel_binding_values = ['c0ffe']\n",
+        &["CS-1101", "channel_binding_values \"c0ffe\""],
+    );
 }
 
 #[test]
 fn long_and_odd_values_are_cut_and_escaped() {
     let long = "x".repeat(1_000);
-    let told = told(&format!("[[listener]]\nlisten = \"{long}\"\n{long} = 1\nframing = \"a\\u001b[31m\\n\"\n"));
+    let told =
+        told(&format!("[[listener]]\nlisten = \"{long}\"\n{long} = 1\nframing = \"a\\u001b[31m\\n\"\n"));
     assert!(told.iter().all(|line| line.len() < 1_200 && !line.contains(['\u{1b}', '\n'])), "{told:#?}");
 }
 
 #[test]
 fn every_fault_is_one_of_configuration() {
-    for text in ["x", "x = 1", "state = 1", "[[listener]]\necho = false", "[[listener]]\naccept_principals = ['a//b@C']"] {
+    for text in [
+        "x",
+        "x = 1",
+        "state = 1",
+        "[[listener]]\necho = false",
+        "[[listener]]\naccept_principals = ['a//b@C']",
+    ] {
         let faults = load(text).unwrap_err();
         for fault in faults {
             let refusal = Refusal::from_error(&fault);

@@ -35,7 +35,10 @@ fn nothing_said_is_one_listener_that_echoes_with_every_default() {
     assert_eq!(config.listeners.len(), 1);
     assert_eq!(listener.listen, [ListenAddress::Address("127.0.0.1:2000".parse().unwrap())]);
     assert_eq!((&listener.keys, &listener.target), (&KeySource::Keytab(None), &Target::Echo));
-    assert_eq!((listener.clock_skew, listener.handshake_deadline), (Duration::from_secs(300), Duration::from_secs(10)));
+    assert_eq!(
+        (listener.clock_skew, listener.handshake_deadline),
+        (Duration::from_secs(300), Duration::from_secs(10))
+    );
     assert_eq!((listener.max_message, listener.permitted_enctypes.len()), (1 << 20, 4));
     assert_eq!((config.limits.handshakes.total, config.limits.handshakes.per_address), (16_384, 1_024));
     assert_eq!(config.replay.store, ReplayStoreConfig::Memory);
@@ -74,7 +77,10 @@ fn variables_reach_every_section_and_listeners_by_name() {
     assert_eq!(config.state.as_deref(), Some(Path::new("/srv/state")));
     assert_eq!(config.drain_deadline, Duration::from_secs(300));
     assert_eq!(config.limits.handshakes.per_address, 7);
-    assert_ne!((&config.replay, &config.audit, &config.log, &config.metrics), (&before.replay, &before.audit, &before.log, &before.metrics));
+    assert_ne!(
+        (&config.replay, &config.audit, &config.log, &config.metrics),
+        (&before.replay, &before.audit, &before.log, &before.metrics)
+    );
     assert_eq!(config.listeners[1..3], before.listeners[1..3]);
     assert_ne!(config.listeners[3], before.listeners[3]);
     let database = &config.listeners[0];
@@ -106,8 +112,15 @@ fn a_variable_that_names_no_setting_is_refused_by_its_name_and_its_value_is_not_
 
 #[test]
 fn a_wrong_value_of_a_variable_or_flag_is_told_as_it_was_said_there() {
-    let told = told("", &[("COUNTERSIGN_LIMITS_HANDSHAKES", "many")], vec![flag("--clock-skew", "clock_skew", "soon")]);
-    assert!(told[0].starts_with("CS-7223 saw COUNTERSIGN_LIMITS_HANDSHAKES=\"many\"; have a whole number"), "{told:?}");
+    let told = told(
+        "",
+        &[("COUNTERSIGN_LIMITS_HANDSHAKES", "many")],
+        vec![flag("--clock-skew", "clock_skew", "soon")],
+    );
+    assert!(
+        told[0].starts_with("CS-7223 saw COUNTERSIGN_LIMITS_HANDSHAKES=\"many\"; have a whole number"),
+        "{told:?}"
+    );
     assert!(told[1].starts_with("CS-9001 saw --clock-skew \"soon\"; have 1s to 1d"), "{told:?}");
 }
 
@@ -135,7 +148,10 @@ fn a_flag_of_a_listener_is_refused_where_there_are_several() {
     assert!(text.contains("--keytab") && text.contains("4 listeners in the file"), "{text}");
     assert!(text.contains("COUNTERSIGN_LISTENER_NAME_KEY"), "{text}");
     let one = "[[listener]]\nname = 'web'\n";
-    assert_eq!(with(one, &[], vec![flag("--keytab", "keytab", "k")]).listeners[0].keys, KeySource::Keytab(Some("k".into())));
+    assert_eq!(
+        with(one, &[], vec![flag("--keytab", "keytab", "k")]).listeners[0].keys,
+        KeySource::Keytab(Some("k".into()))
+    );
 }
 
 #[test]
@@ -171,7 +187,8 @@ fn variables_and_flags_alone_make_a_listener_too() {
         flag: "--listen",
         value: FlagValue::Several(vec!["127.0.0.1:1".to_owned(), "systemd:web".to_owned()]),
     };
-    let loaded = Config::load(None, &variables.map(|(name, value)| (name.into(), value.into())), vec![listen]);
+    let loaded =
+        Config::load(None, &variables.map(|(name, value)| (name.into(), value.into())), vec![listen]);
     let listener = loaded.unwrap().config.listeners.remove(0);
     assert_eq!(listener.listen.len(), 2);
     assert!(matches!(listener.target, Target::Upstream(_)));

@@ -1,9 +1,11 @@
 //! What stands in a file of the store: a header, then entries of one size, each with a checksum of its own. All numbers are
 //! little-endian.
 //!
-//!     header   magic "CSREPLAY" | version u32 | length of an entry u32 | sequence u64 | oldest u64 | horizon i64
-//!              | key of the clients' hash [16] | key of the checksums [16] | checksum u64
-//!     entry    tag [24] | ctime, µs since 1970, i64 | hash of the client u64 | checksum u64
+//! ```text
+//! header   magic "CSREPLAY" | version u32 | length of an entry u32 | sequence u64 | oldest u64 | horizon i64
+//!          | key of the clients' hash [16] | key of the checksums [16] | checksum u64
+//! entry    tag [24] | ctime, µs since 1970, i64 | hash of the client u64 | checksum u64
+//! ```
 //!
 //! A checksum is SipHash-1-3, under the file's own random key, of what stands before it; an entry's also covers its place in
 //! the file, so that no entry passes for another.

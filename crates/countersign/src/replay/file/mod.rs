@@ -1,8 +1,8 @@
 //! The replay store of one machine: it remembers beyond the end of its process.
 //!
 //! [`MemoryReplayStore`] answers, and what it calls fresh is appended to a file before anybody else hears of it. One thread
-//! writes, and writes all that wait at once. When the store is opened the files are read back into memory: about half a
-//! second for a million entries, which are 46 MiB.
+//! writes, and writes all that wait at once. When the store is opened the files are read back into memory: about a second
+//! for a million entries, which are 46 MiB.
 //!
 //! The files hold at most twice as many entries as are needed, and 200,000 more. They hold no secret, but whoever may change
 //! them can have an authenticator accepted twice: the folder is its owner's alone.

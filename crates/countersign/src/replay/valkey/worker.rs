@@ -142,23 +142,34 @@ impl Worker {
     /// Connects. If entries may have been lost, authenticators of that time are refused before anything else is asked.
     pub(super) fn establish(&mut self) -> Result<Link, ValkeyError> {
         let mut link = Link::establish(&self.settings)?;
-        let key = format!("{}changed", self.settings.prefix);
-        if let Some(until) = link.changed(&key)? {
+        if let Some(until) = link.changed(&self.changed_key())? {
             self.shared.changed.fetch_max(until.total_micros(), Ordering::AcqRel);
         }
+        self.recognise(&mut link)?;
+        self.shared.is_up.store(true, Ordering::Release);
+        if self.told.take().is_some() {
+            (self.shared.observer)(&Event::Recovered);
+        }
+        Ok(link)
+    }
+
+    /// Compares the server with the one that was known. If it may have lost entries, other instances are told by a key.
+    fn recognise(&mut self, link: &mut Link) -> Result<(), ValkeyError> {
         let goes_on = self.known.as_ref().map(|known| known.goes_on_as(&link.run));
         if goes_on == Some(false) {
             let until = self.refuse_until_now();
-            link.leave_changed(&key, until, self.window().saturating_add(self.window()))?;
+            link.leave_changed(&self.changed_key(), until, self.window().saturating_add(self.window()))?;
         }
         // After the time was left there: this process may end in between.
         if let Some(path) = self.run_file.as_deref().filter(|_| goes_on != Some(true)) {
             run_file::write(path, &link.run)?;
         }
         self.known = Some(link.run.clone());
-        self.told.take().into_iter().for_each(|_| (self.shared.observer)(&Event::Recovered));
-        self.shared.is_up.store(true, Ordering::Release);
-        Ok(link)
+        Ok(())
+    }
+
+    fn changed_key(&self) -> String {
+        format!("{}changed", self.settings.prefix)
     }
 
     /// Two skews: an authenticator is accepted one skew before its time at most, by a clock that is another one off.
@@ -193,13 +204,12 @@ impl Worker {
                 Some(link)
             }
             Ok(None) => {
-                self.refuse_until_now();
+                let link = self.go_on_with(link);
                 for waiting in batch.drain(..) {
                     let verdict = self.shared.refuse_lost(&waiting.asked.presented);
                     waiting.answer(verdict);
                 }
-                self.shared.is_up.store(false, Ordering::Release);
-                None
+                link
             }
             Err(error) => {
                 self.lost(&error);
@@ -221,16 +231,18 @@ impl Worker {
     fn look_again(&mut self, mut link: Link) -> Option<Link> {
         match link.is_same() {
             Ok(true) => Some(link),
-            Ok(false) => {
-                self.refuse_until_now();
-                self.shared.is_up.store(false, Ordering::Release);
-                None
-            }
+            Ok(false) => self.go_on_with(link),
             Err(error) => {
                 self.lost(&error);
                 None
             }
         }
+    }
+
+    /// Goes on with a server that may have lost entries.
+    fn go_on_with(&mut self, mut link: Link) -> Option<Link> {
+        let recognised = self.recognise(&mut link);
+        recognised.map_err(|error| self.lost(&error)).ok().map(|()| link)
     }
 
     fn answer_absent(&self, waiting: Waiting<Asked>) {

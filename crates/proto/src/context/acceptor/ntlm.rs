@@ -30,9 +30,13 @@ impl Handshake {
                 Err(error) => error,
             },
             Some(challenged) => {
-                let (bindings, required) =
-                    (policy.channel_bindings.as_ref(), policy.require_channel_bindings);
-                match challenged.authenticate(token, bindings, required, &service.accepted_spns) {
+                let required = policy.require_channel_bindings;
+                match challenged.authenticate(
+                    token,
+                    &policy.channel_bindings,
+                    required,
+                    &service.accepted_spns,
+                ) {
                     Ok(claimed) => {
                         let peer_mic = peer_mic.map(<[u8]>::to_vec);
                         return AcceptorStep::VerifyNtlm(VerifyNtlm {

@@ -3,7 +3,7 @@
 use super::error::AcceptError;
 use crate::crypto::{Etype, Key};
 use crate::gss::authenticator_checksum::{CKSUMTYPE, GssChecksum};
-use crate::gss::{BindingsHash, GssFlags};
+use crate::gss::{BindingsHash, ChannelBindings, GssFlags};
 use crate::krb5::facts::BindingsState;
 use crate::krb5::msg::authenticator::Authenticator;
 use crate::krb5::msg::principal::Principal;
@@ -57,15 +57,15 @@ pub(super) fn compare(
     asserted: bool,
     policy: &AcceptorPolicy,
 ) -> Result<BindingsCompared, AcceptError> {
-    let Some(ours) = &policy.channel_bindings else {
+    if policy.channel_bindings.is_empty() {
         return Ok(BindingsCompared(BindingsState::NotCompared));
-    };
-    let ours = ours.hash();
-    if theirs.matches(&ours) {
+    }
+    let ours: Vec<_> = policy.channel_bindings.iter().map(ChannelBindings::hash).collect();
+    if theirs.matches_any(&ours) {
         return Ok(BindingsCompared(BindingsState::Matched));
     }
     if !theirs.is_none() {
-        let (theirs, ours) = (theirs.to_string(), ours.to_string());
+        let (theirs, ours) = (theirs.to_string(), BindingsHash::listed(&ours));
         return Err(AcceptError::BindingsMismatch { client: client.clone(), theirs, ours });
     }
     if asserted || policy.require_channel_bindings {

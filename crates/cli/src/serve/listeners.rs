@@ -1,0 +1,98 @@
+//! The listeners of the configuration, with their services and sockets.
+
+use super::process::Process;
+use super::services::{self, Made};
+use crate::config::{Config, ListenAddress, ListenerConfig, Target};
+use crate::systemd::Inherited;
+use crate::{announce, report};
+use countersign::Service;
+use countersign::framing::Framing;
+use countersign::metrics::ListenerMetrics;
+use countersign::proto::error::Refusal;
+use countersign::realm::ServedRealm;
+use countersign::rotation::WatchedKeytab;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// A listener, and what its clients need.
+pub(super) struct Listener {
+    pub(super) name: String,
+    /// Its framing, by name.
+    pub(super) framing: &'static str,
+    pub(super) service: Service,
+    pub(super) target: Target,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) realm: Option<Arc<ServedRealm>>,
+    pub(super) metrics: Arc<ListenerMetrics>,
+    listen: Vec<ListenAddress>,
+    keytab: Option<Arc<WatchedKeytab>>,
+}
+
+/// A socket of a listener.
+pub(super) struct Bound {
+    pub(super) listener: Arc<Listener>,
+    pub(super) socket: TcpListener,
+}
+
+impl Listener {
+    /// All of the configuration.
+    pub(super) fn all(config: &Config, process: &Arc<Process>) -> Result<Vec<Arc<Self>>, Refusal> {
+        let made = |listener| Self::new(config, listener, process).map(Arc::new);
+        config.listeners.iter().map(made).collect()
+    }
+
+    fn new(config: &Config, listener: &ListenerConfig, process: &Arc<Process>) -> Result<Self, Refusal> {
+        let metrics = process.metrics.listener(&listener.name);
+        let Made { service, realm, keytab } = services::service(config, listener, process, &metrics)?;
+        Ok(Self {
+            name: listener.name.clone(),
+            framing: match listener.framing {
+                Framing::Dword => "dword",
+                Framing::Nns(_) => "nns",
+                Framing::Sample(_) => "sample",
+            },
+            service,
+            target: listener.target.clone(),
+            idle_timeout: listener.idle_timeout,
+            realm,
+            metrics,
+            listen: listener.listen.clone(),
+            keytab,
+        })
+    }
+
+    /// Reads the keytab, if the keys are in one, whether or not it seems to have changed.
+    pub(super) fn reload_keys(&self) {
+        if let Some(keytab) = &self.keytab {
+            // A failure is told by the keytab's own observer.
+            let _ = keytab.reload(&mut |keys| self.service.replace_keys(keys));
+        }
+    }
+}
+
+/// Sockets for every address of every listener: all of them, or none is served.
+pub(super) async fn bind(
+    listeners: &[Arc<Listener>],
+    inherited: &mut Inherited,
+) -> Result<Vec<Bound>, Refusal> {
+    let mut bound = Vec::new();
+    for listener in listeners {
+        for address in &listener.listen {
+            let socket = socket(address, inherited).await?;
+            bound.push(Bound { listener: Arc::clone(listener), socket });
+        }
+        if let Target::Upstream(upstream) = &listener.target {
+            report::line(&format!("listener {} stands before {}", listener.name, upstream.address));
+        }
+    }
+    Ok(bound)
+}
+
+async fn socket(address: &ListenAddress, inherited: &mut Inherited) -> Result<TcpListener, Refusal> {
+    let failed = |error| announce::listen_failed(&address.to_string(), &error);
+    match address {
+        ListenAddress::Address(address) => TcpListener::bind(address).await.map_err(failed),
+        ListenAddress::Systemd(name) => TcpListener::from_std(inherited.take(name)?).map_err(failed),
+    }
+}
