@@ -235,7 +235,8 @@ fn a_password_that_others_may_read_is_refused_and_never_shown() {
 #[test]
 fn what_is_no_fault_and_worth_a_look_is_noted() {
     let files = Files::new();
-    files.notes(LISTENER, "replays are remembered until restart only");
+    let memory = format!("{LISTENER}[replay]\nstore = \"memory\"\n");
+    files.notes(&memory, "replays are remembered until restart only");
     let upstream = format!("{LISTENER}upstream = \"unix:~/socket\"\n");
     files.notes(
         &upstream,

@@ -82,7 +82,7 @@ fn flags_go_before_the_environment() {
 #[test]
 fn serve_listens_on_every_address_that_it_is_told_and_says_what_it_forgets() {
     let scene = scene();
-    let mut command = countersign(&["serve", "--listen", "[::1]:0", "--keytab"]);
+    let mut command = countersign(&["serve", "--replay-store", "memory", "--listen", "[::1]:0", "--keytab"]);
     let serve = Serve::start_command(command.arg(&scene.keytab));
     let lines = || Some(serve.process.stdout()).filter(|text| text.lines().count() == 2);
     for line in wait_for(lines).expect("a line for each listener").lines() {

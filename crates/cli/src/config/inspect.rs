@@ -237,7 +237,7 @@ impl Inspection<'_> {
                     "replays are remembered until restart only: the replay store is in memory".to_owned();
                 self.findings.notes.push(Note { at: table.origin_of("store"), text });
             }
-            ReplayStoreConfig::File { .. } => {}
+            ReplayStoreConfig::File { .. } | ReplayStoreConfig::Unnamed { .. } => {}
         }
     }
 

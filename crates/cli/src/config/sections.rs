@@ -42,6 +42,12 @@ pub(crate) struct ReplayConfig {
 pub(crate) enum ReplayStoreConfig {
     /// In this process, until it ends.
     Memory,
+    /// Nothing was said of it: in files of a folder that this machine has for such things, if there is one that can be
+    /// written, else in memory.
+    Unnamed {
+        /// What the files must outlast.
+        durability: Durability,
+    },
     /// In files below the state folder.
     File {
         /// Their folder.
@@ -220,6 +226,8 @@ fn count(least: u32) -> impl Fn(&Said<'_>) -> Result<usize, Wrong> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StoreName {
+    /// Nothing was said, and there is no state folder.
+    Unnamed,
     File,
     Memory,
     Valkey,
@@ -235,14 +243,10 @@ fn replay(table: &Table, state: Option<&Path>, has_state: bool, faults: &mut Vec
     let named = reader.one("store", forms::choice(STORES));
     let durability = reader.one("durability", forms::choice(DURABILITIES)).unwrap_or(Durability::Process);
     let capacity = reader.one("capacity", forms::number(1_000..=100_000_000));
-    // With a state folder the default is a file in it: without one there is no place that outlasts the process.
-    let store = named.unwrap_or(if has_state { StoreName::File } else { StoreName::Memory });
+    let store = named.unwrap_or(if has_state { StoreName::File } else { StoreName::Unnamed });
     let valkey = valkey(reader);
-    if store != StoreName::File {
-        reader.meaningless(
-            "durability",
-            "a replay store that is not in a file (without a state folder it is in memory)",
-        );
+    if !matches!(store, StoreName::File | StoreName::Unnamed) {
+        reader.meaningless("durability", "a replay store that is not in a file");
     }
     if store != StoreName::Valkey {
         for key in ["url", "username", "password_file", "prefix", "on_absence", "timeout"] {
@@ -251,6 +255,7 @@ fn replay(table: &Table, state: Option<&Path>, has_state: bool, faults: &mut Vec
     }
     let store = match store {
         StoreName::Memory => ReplayStoreConfig::Memory,
+        StoreName::Unnamed => ReplayStoreConfig::Unnamed { durability },
         StoreName::File if !has_state => {
             reader.contradiction(
                 "store",

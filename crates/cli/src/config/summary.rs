@@ -50,6 +50,9 @@ impl Config {
     fn replay_store(&self) -> String {
         let store = match &self.replay.store {
             ReplayStoreConfig::Memory => "in memory, until restart".to_owned(),
+            ReplayStoreConfig::Unnamed { .. } => {
+                "in a default folder if it can be written, else in memory".to_owned()
+            }
             ReplayStoreConfig::File { folder, durability } => {
                 let outlasts = match durability {
                     Durability::Process => "process",

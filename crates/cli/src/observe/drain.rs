@@ -131,7 +131,7 @@ mod tests {
 
     fn in_time<T>(test: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { timeout(LONG / 2, test).await.expect("it ends") })
+        runtime.block_on(async { timeout(LONG, test).await.expect("it ends") })
     }
 
     /// A connection that lasts until its service has no more patience, or until `done`.

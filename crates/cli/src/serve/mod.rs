@@ -5,6 +5,7 @@
 
 mod accept;
 mod client;
+mod default_place;
 mod echo;
 mod listeners;
 mod process;

@@ -1,5 +1,6 @@
 //! The replay store that the configuration names.
 
+use super::default_place;
 use crate::config::{Config, OnAbsence, ReplayStoreConfig};
 use crate::observe::readiness::Readiness;
 use crate::report;
@@ -27,14 +28,22 @@ pub(super) fn store(
             if let Some(state) = &config.state {
                 make_folder(state)?;
             }
-            let durability = *durability;
             let observer = Box::new(observer(metrics, readiness));
-            Arc::new(FileReplayStore::open(FileReplayConfig {
-                durability,
+            let settings = FileReplayConfig::new(folder, skew);
+            let durability = *durability;
+            Arc::new(FileReplayStore::open(FileReplayConfig { durability, capacity, observer, ..settings })?)
+        }
+        ReplayStoreConfig::Unnamed { durability } => {
+            let settings = |folder: &Path| FileReplayConfig {
+                durability: *durability,
                 capacity,
-                observer,
+                observer: Box::new(observer(metrics, readiness)),
                 ..FileReplayConfig::new(folder, skew)
-            })?)
+            };
+            match default_place::open(&config.listeners, settings) {
+                Some(store) => Arc::new(store),
+                None => Arc::new(MemoryReplayStore::new(capacity, skew, &mut rand::rng())),
+            }
         }
         ReplayStoreConfig::Valkey(valkey) => {
             valkey_store(config, valkey, skew, Box::new(observer(metrics, readiness)))?

@@ -11,6 +11,7 @@ use crate::config::{
     Config, FlagSetting, FlagValue, KeySource, ListenAddress, ReplayStoreConfig, Section, Target,
 };
 use countersign::proto::error::{Refusal, code};
+use countersign::replay::Durability;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ fn nothing_said_is_one_listener_that_echoes_with_every_default() {
     );
     assert_eq!((listener.max_message, listener.permitted_enctypes.len()), (1 << 20, 4));
     assert_eq!((config.limits.handshakes.total, config.limits.handshakes.per_address), (16_384, 1_024));
-    assert_eq!(config.replay.store, ReplayStoreConfig::Memory);
+    let durability = Durability::Process;
+    assert_eq!(config.replay.store, ReplayStoreConfig::Unnamed { durability });
     assert_eq!(config, load("[[listener]]\n").unwrap().config);
 }
 
