@@ -24,6 +24,8 @@ from frames import NETWORK, REFUSED, receive, receive_frame, require, send_frame
 DONE, ERROR, IN_PROGRESS = 0x14, 0x15, 0x16
 # What .NET writes at most into one record.
 LONGEST_MESSAGE = 63 * 1024
+# Length of its signature in bytes.
+NTLM_SIGNATURE = 16
 LOGON_DENIED, TRUST_FAILURE = 0x8009030C, 1790
 ORDERS = {"big-endian": ">q", "little-endian": "<q"}
 IMPLEMENTATIONS = {
@@ -131,7 +133,7 @@ def serve(stream, options):
             message = receive_frame(stream)
         except ConnectionError:
             return
-        text, encrypted = unprotect(context, message)
+        text, encrypted = unprotect(context, options, message)
         print("message", len(text), "encrypted" if encrypted else "signed", flush=True)
         send(stream, context, options, text)
 
@@ -176,7 +178,8 @@ class Handshake:
     def step(self, context, token):
         try:
             return context.step(token) or b""
-        except SpnegoError as error:
+        # pyspnego asks a context that GSS-API refused with a token for its flags, of which it has none.
+        except (SpnegoError, AttributeError) as error:
             self.fail(LOGON_DENIED, error)
 
     def send(self, kind, token):
@@ -204,14 +207,23 @@ class Handshake:
 
 
 def protect(context, options, text):
-    if options.mic:
+    if options.mic or bare_signatures(context, options):
         return context.sign(text) + text
     return context.wrap(text, encrypt=options.level == "encrypt").data
 
 
-def unprotect(context, message):
+def unprotect(context, options, message):
+    if bare_signatures(context, options):
+        signature, text = message[:NTLM_SIGNATURE], message[NTLM_SIGNATURE:]
+        context.verify(text, signature)
+        return text, False
     result = context.unwrap(message)
     return result.data, result.encrypted
+
+
+def bare_signatures(context, options):
+    """NTLM's own layout; pyspnego would seal what it is to wrap."""
+    return options.level == "sign" and context.negotiated_protocol == "ntlm"
 
 
 def send(stream, context, options, text):
@@ -223,7 +235,7 @@ def send(stream, context, options, text):
 def receive_text(stream, context, options, length):
     text = bytearray()
     while len(text) < length:
-        part, encrypted = unprotect(context, receive_frame(stream))
+        part, encrypted = unprotect(context, options, receive_frame(stream))
         require(encrypted == (options.level == "encrypt"), "the other level of protection")
         text += part
     return bytes(text)

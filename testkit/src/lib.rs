@@ -4,8 +4,8 @@
 //! KDC and its clients and does to their messages what a test says; a [`Domain`] is an Active Directory made by Samba;
 //! [`NtlmUsers`] are accounts for NTLM alone; [`Peers`] are the programs under `testkit/peers`, built against MIT's and
 //! Heimdal's libraries or using pyspnego, [`Sid`] those of a newer Debian; a [`Process`] is a program started by a test,
-//! ended and reaped when dropped; a [`Valkey`] is a server for shared replay stores; [`Clock`] makes a program believe in
-//! another time.
+//! ended and reaped when dropped; a [`Valkey`] is a server for shared replay stores, a [`Postgres`] one to stand behind a
+//! tunnel; [`Clock`] makes a program believe in another time.
 //!
 //! Without any program: a [`mint`] makes tickets, keytabs and AP-REQs in which every field can be set, and a [`pair`] is
 //! an initiator and an acceptor in one memory whose tokens a test may alter on the way.
@@ -36,6 +36,7 @@ mod ntlm;
 pub mod pair;
 mod paths;
 mod peers;
+mod postgres;
 mod process;
 mod realm;
 mod rng;
@@ -53,6 +54,7 @@ pub use kdc_message::KdcMessage;
 pub use kdc_proxy::{Asked, Exchange, Fate, KdcProxy, Transport};
 pub use ntlm::NtlmUsers;
 pub use peers::{Library, Peers};
+pub use postgres::Postgres;
 pub use process::{Finished, Process, run};
 pub use realm::{Env, Realm};
 pub use rng::{ScriptedRng, TestRng};

@@ -306,7 +306,7 @@ impl Context {
     ///
     /// # Errors
     /// If it is malformed, altered, of another context, out of order, too long, or not sealed; the context can be used
-    /// on, but on a stream that is the end.
+    /// on, but on a stream that is the end, and by NTLM, whose keys are a stream, after a message that was altered.
     pub fn unwrap<'t>(&mut self, token: &'t mut [u8]) -> Result<&'t [u8], Refusal> {
         let plaintext = self.receiver.unwrap_in_place(token)?.plaintext;
         self.bounded(plaintext.len(), code::FRAME_TOO_LONG)?;

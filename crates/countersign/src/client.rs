@@ -2,13 +2,14 @@
 
 #[cfg(unix)]
 use crate::credentials::{self, CcacheName};
-use crate::framing::Framing;
+use crate::framing::nns::Protection;
+use crate::framing::{Framing, SampleData};
 use crate::service::DEFAULT_HANDSHAKE_DEADLINE;
 use crate::session::{DEFAULT_MAX_MESSAGE, Terms};
 #[cfg(unix)]
 use crate::tickets::{Ticket, Tickets};
 use countersign_proto::context::Initiator;
-use countersign_proto::error::Refusal;
+use countersign_proto::error::{Refusal, code};
 use countersign_proto::krb5::initiator::Forwarded;
 use countersign_proto::krb5::msg::principal::Principal;
 use countersign_proto::krb5::msg::ticket::TicketFlags;
@@ -184,11 +185,34 @@ impl Client {
     }
 
     fn clock_skew(&self) -> Duration {
+        self.policy().clock_skew
+    }
+
+    fn policy(&self) -> &InitiatorPolicy {
         match &self.config.credential {
-            ClientCredential::Ready(initiator) => initiator.policy().clock_skew,
+            ClientCredential::Ready(initiator) => initiator.policy(),
             #[cfg(unix)]
-            ClientCredential::Tickets(client) => client.policy.clock_skew,
+            ClientCredential::Tickets(client) => &client.policy,
         }
+    }
+
+    /// Whether messages will be protected as the policy demands: the framing must not say otherwise.
+    pub(crate) fn protects_enough(&self) -> Result<(), Refusal> {
+        let (policy, framing) = (self.policy(), self.framing());
+        let sealed = match framing {
+            Framing::Dword | Framing::Sample(SampleData::Sealed) => return Ok(()),
+            Framing::Sample(SampleData::Signed) => false,
+            Framing::Nns(nns) => nns.protection == Protection::EncryptAndSign,
+        };
+        if if sealed { policy.asks_to_seal() } else { policy.takes_unsealed() } {
+            return Ok(());
+        }
+        let (saw, have) = if sealed {
+            ("a policy that only signs", "a framing whose level is EncryptAndSign")
+        } else {
+            ("a framing whose messages are signed only", "a policy that demands sealed ones")
+        };
+        Err(Refusal::new(code::PROTECTION_TOO_LOW, saw, have))
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::accounts::Accounts;
 use crate::ambient;
 use crate::files;
-use crate::framing::Framing;
 use crate::framing::nns::Protection;
+use crate::framing::{Framing, SampleData};
 use crate::handshake::Failure;
 use crate::limits::{Admission, HandshakeLimits};
 use crate::relay::Relay;
@@ -45,8 +45,8 @@ pub struct ServiceConfig {
     pub key_source: Option<Arc<dyn KeySource>>,
     /// Remembers authenticators. Services that share a key must share it.
     pub replay: Arc<dyn ReplayStore>,
-    /// Bounds on handshakes that are open at once.
-    pub limits: HandshakeLimits,
+    /// Bounds handshakes that are open at once. Services of one process share it: what it bounds is the process's.
+    pub admission: Admission,
     /// How long a whole handshake may take.
     pub handshake_deadline: Duration,
     /// Longest plaintext of one message, in bytes.
@@ -77,7 +77,7 @@ impl ServiceConfig {
             replay: Arc::new(MemoryReplayStore::new(DEFAULT_REPLAY_CAPACITY, skew, &mut ambient::rng())),
             acceptor,
             key_source: None,
-            limits: HandshakeLimits::default(),
+            admission: Admission::new(HandshakeLimits::default()),
             handshake_deadline: DEFAULT_HANDSHAKE_DEADLINE,
             max_message: DEFAULT_MAX_MESSAGE,
             framing: Framing::default(),
@@ -100,7 +100,6 @@ struct Inner {
     acceptor: RwLock<Acceptor>,
     /// How often they have changed.
     key_changes: AtomicU64,
-    admission: Admission,
 }
 
 impl Service {
@@ -108,8 +107,7 @@ impl Service {
     #[must_use]
     pub fn new(config: ServiceConfig) -> Self {
         let acceptor = RwLock::new(config.acceptor.clone());
-        let admission = Admission::new(config.limits);
-        Self(Arc::new(Inner { admission, acceptor, key_changes: AtomicU64::new(0), config }))
+        Self(Arc::new(Inner { acceptor, key_changes: AtomicU64::new(0), config }))
     }
 
     /// A service with the keys of a keytab and every default.
@@ -141,8 +139,9 @@ impl Service {
         }
     }
 
-    /// How often the keys have changed.
-    pub(crate) fn key_changes(&self) -> u64 {
+    /// How often other keys were put in the place of those there were.
+    #[must_use]
+    pub fn key_changes(&self) -> u64 {
         self.0.key_changes.load(Ordering::Acquire)
     }
 
@@ -171,11 +170,17 @@ impl Service {
 
     /// Whether messages will be protected as the framing is configured to demand. In NNS that is the client's choice.
     fn protects_enough(&self, facts: &Facts) -> Result<(), Refusal> {
+        let takes_unsealed = || self.acceptor().policy().takes_unsealed();
         let signed_will_do = match self.framing() {
+            // The layout itself leaves messages readable, whatever the client asked for.
+            Framing::Sample(SampleData::Signed) if !takes_unsealed() => {
+                let saw = format!("{} on a listener for messages that are signed only", facts.client());
+                return Err(Refusal::new(code::PROTECTION_TOO_LOW, saw, "a policy without allow_unsealed"));
+            }
             Framing::Dword | Framing::Sample(_) => return Ok(()),
             Framing::Nns(nns) => nns.protection == Protection::Sign,
         };
-        if facts.sealed() || signed_will_do && facts.signed() && self.acceptor().policy().takes_unsealed() {
+        if facts.sealed() || signed_will_do && facts.signed() && takes_unsealed() {
             return Ok(());
         }
         let asked = if facts.signed() { "Sign" } else { "None" };
@@ -187,7 +192,7 @@ impl Service {
     /// The handshakes that are open: their number, and a way to shed one of them.
     #[must_use]
     pub fn admission(&self) -> &Admission {
-        &self.0.admission
+        &self.0.config.admission
     }
 
     pub(crate) fn handshake_deadline(&self) -> Duration {

@@ -11,7 +11,7 @@
 
 mod ends;
 
-use countersign::limits::HandshakeLimits;
+use countersign::limits::{Admission, HandshakeLimits};
 use countersign::proto::error::{Refusal, code};
 use countersign::{Client, ClientConfig, Service, ServiceConfig};
 use countersign_testkit::mint::Mint;
@@ -162,7 +162,8 @@ fn the_deadline_is_over_with_the_handshake() {
 }
 
 fn limited(total: usize, per_address: usize) -> Service {
-    Service::new(ServiceConfig { limits: HandshakeLimits { total, per_address }, ..service_config() })
+    let limits = HandshakeLimits { total, per_address, ..HandshakeLimits::default() };
+    Service::new(ServiceConfig { admission: Admission::new(limits), ..service_config() })
 }
 
 /// A silent client holds the one place there is; whoever comes next takes it, and is served.

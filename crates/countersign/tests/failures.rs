@@ -12,7 +12,7 @@
 mod ends;
 mod faults;
 
-use countersign::limits::HandshakeLimits;
+use countersign::limits::{Admission, HandshakeLimits};
 use countersign::proto::context::Initiator;
 use countersign::proto::error::{Code, Fault as Whose, code};
 use countersign::proto::policy::InitiatorPolicy;
@@ -30,8 +30,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 fn for_one() -> Service {
-    let limits = HandshakeLimits { total: 1, per_address: 1 };
-    Service::new(ServiceConfig { limits, ..service_config() })
+    let limits = HandshakeLimits { total: 1, per_address: 1, ..HandshakeLimits::default() };
+    Service::new(ServiceConfig { admission: Admission::new(limits), ..service_config() })
 }
 
 /// The client was told, and its connection is held open for the moment in which it may still read.

@@ -205,6 +205,12 @@ impl InitiatorPolicy {
         self.permitted_enctypes.contains(&etype)
     }
 
+    /// Whether messages are taken that are signed but not sealed: [`DangerousInitiator::allow_unsealed`].
+    #[must_use]
+    pub fn takes_unsealed(&self) -> bool {
+        self.gives_up(Waiver::AllowUnsealed)
+    }
+
     /// Whether confidentiality is asked for, which [`DangerousInitiator::sign_only`] gives up.
     #[must_use]
     pub fn asks_to_seal(&self) -> bool {

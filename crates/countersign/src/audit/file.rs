@@ -71,10 +71,10 @@ impl AuditFile {
     pub fn ready(&self) -> Result<(), Refusal> {
         let mut open = lock(&self.open);
         self.follow(&mut open, Instant::now());
-        match &open.broken {
-            Some(refusal) => Err(refusal.clone()),
-            None => open.make_room().map_err(|error| failed(&self.path, &error)),
-        }
+        // Looked at anew where the last record failed: without clients there may never be another one.
+        open.mend().and_then(|()| open.make_room()).map_err(|error| {
+            open.broken.clone().unwrap_or_else(|| failed(&self.path, &error))
+        })
     }
 
     /// Opens the file of that name anew, after it was rotated away (SIGHUP).
@@ -127,6 +127,18 @@ impl Open {
         self.broken = None;
         if let Room::Reserved(left) = &mut self.room {
             *left = left.saturating_sub(line.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Ends the line that may have been begun, if one could not be ended, once there is room for more.
+    fn mend(&mut self) -> io::Result<()> {
+        if self.broken.is_some() {
+            if matches!(self.room, Room::Reserved(_)) {
+                self.room = room::reserve(&self.file)?;
+            }
+            self.file.write_all(b"\n")?;
+            self.broken = None;
         }
         Ok(())
     }
@@ -242,7 +254,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_file_that_could_not_be_written_is_not_ready_until_a_record_went_in_again() {
+    fn a_file_that_could_not_be_written_is_not_ready_until_it_can_be() {
         let file = AuditFile::open(Path::new("/dev/full")).unwrap();
         assert_eq!(file.ready(), Ok(()), "nobody knows before the first record");
         let refusal = file.append(&1).unwrap_err();
@@ -250,6 +262,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let good = begun(&folder).1;
         lock(&file.open).file = opened(&good).unwrap();
+        assert_eq!(file.ready(), Ok(()), "it is tried, because no record may come while nobody is let in");
         file.append(&2).unwrap();
         assert_eq!(file.ready(), Ok(()));
         // The line that may have been begun is ended first.

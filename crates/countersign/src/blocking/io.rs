@@ -15,14 +15,18 @@ pub(super) fn deliver<S: Transport>(
     stream: &mut S,
     timeout: Option<Duration>,
 ) -> Result<(), Refusal> {
-    let mut timed = Timed::new(stream, timeout);
+    let limit = shorter(timeout, outbound.ends().map(time_left));
+    let mut timed = Timed::new(stream, limit);
     loop {
         let remaining = outbound.remaining()?;
         if remaining.is_empty() {
             return timed.flush().map_err(|error| outbound.failed(&error));
         }
-        match (timed.write(remaining), timeout) {
-            (Err(error), Some(limit)) if is_timeout(&error) => return Err(outbound.timed_out(limit)),
+        match (timed.write(remaining), limit) {
+            (Err(error), Some(limit)) if is_timeout(&error) => {
+                outbound.check_time()?;
+                return Err(outbound.timed_out(limit));
+            }
             (written, _) => outbound.wrote(written)?,
         }
     }
@@ -37,7 +41,11 @@ pub(super) fn finish<S: Transport>(
     outbound.remaining()?;
     outbound.seal_end()?;
     deliver(outbound, stream, timeout)?;
-    stream.end(Shutdown::Write).map_err(|error| outbound.failed(&error))
+    match stream.end(Shutdown::Write) {
+        // The peer has closed the connection already. On tokio's streams this is no error either.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        ended => ended.map_err(|error| outbound.failed(&error)),
+    }
 }
 
 /// Reads until `next` has something to give: whether that is a message, or the end.

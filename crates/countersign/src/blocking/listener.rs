@@ -1,13 +1,15 @@
 use super::stream::AuthStream;
-use super::{Session, accept};
+use super::{Closer, Session, accept_closable};
+use crate::mutex::lock;
 use crate::service::Service;
 use crate::unaccepted::{Observer, Unaccepted};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long accepting rests after an error, such as having no descriptor left: some will come back.
@@ -23,11 +25,21 @@ const WAKING: Duration = Duration::from_secs(1);
 ///
 /// Handshakes run beside each other in threads of their own, so that a client that is slow delays nobody else; how many there
 /// may be is bounded by the service's [`HandshakeLimits`](crate::limits::HandshakeLimits). Several threads may wait in
-/// [`Listener::accept`]. Dropping it stops listening.
+/// [`Listener::accept`]. Dropping it stops listening, and ends the handshakes that go on.
 pub struct Listener {
     address: SocketAddr,
     accepted: Mutex<Receiver<Accepted>>,
-    ended: Arc<AtomicBool>,
+    open: Arc<Open>,
+    /// Takes connections in.
+    taking: Option<JoinHandle<()>>,
+}
+
+/// What ends with the listener.
+#[derive(Default)]
+struct Open {
+    ended: AtomicBool,
+    /// The handshakes that go on.
+    handshakes: Mutex<BTreeMap<SocketAddr, Closer<TcpStream>>>,
 }
 
 type Accepted = (Session<TcpStream>, SocketAddr);
@@ -53,11 +65,11 @@ impl Listener {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (send, accepted) = mpsc::sync_channel(WAITING);
-        let ended = Arc::new(AtomicBool::new(false));
-        let taking =
-            Taking { service: service.clone(), send, told: Arc::new(observer), ended: ended.clone() };
-        thread::Builder::new().name("countersign listener".into()).spawn(move || taking.run(&listener))?;
-        Ok(Self { address, accepted: Mutex::new(accepted), ended })
+        let open = Arc::<Open>::default();
+        let taking = Taking { service: service.clone(), send, told: Arc::new(observer), open: open.clone() };
+        let thread = thread::Builder::new().name("countersign listener".into());
+        let taking = thread.spawn(move || taking.run(&listener))?;
+        Ok(Self { address, accepted: Mutex::new(accepted), open, taking: Some(taking) })
     }
 
     /// The address that it listens at.
@@ -80,9 +92,16 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
+        self.open.ended.store(true, Ordering::Release);
+        lock(&self.open.handshakes).values().for_each(Closer::close);
         // A connection wakes the thread that waits for one.
-        let _ = TcpStream::connect_timeout(&reachable(self.address), WAKING);
+        let woken = TcpStream::connect_timeout(&reachable(self.address), WAKING).is_ok();
+        // The port is free once that thread has ended. It may be this one, if it is the observer that drops the listener.
+        let taking = self.taking.take().filter(|taking| taking.thread().id() != thread::current().id());
+        if let (true, Some(taking)) = (woken, taking) {
+            // That it panicked has been told.
+            let _ = taking.join();
+        }
     }
 }
 
@@ -102,14 +121,14 @@ struct Taking {
     service: Service,
     send: SyncSender<Accepted>,
     told: Arc<Observer>,
-    ended: Arc<AtomicBool>,
+    open: Arc<Open>,
 }
 
 impl Taking {
     fn run(&self, listener: &TcpListener) {
         loop {
             let connection = listener.accept();
-            if self.ended.load(Ordering::Acquire) {
+            if self.open.ended.load(Ordering::Acquire) {
                 return;
             }
             if let Err(error) = connection.and_then(|(socket, peer)| self.attend(socket, peer)) {
@@ -124,11 +143,32 @@ impl Taking {
         // Small answers must not wait for more to come; if the system refuses, they do.
         let _ = socket.set_nodelay(true);
         let taking = self.clone();
-        let handshake = move || match accept(&taking.service, socket, peer.ip()) {
-            // Nobody is there any more to take it.
-            Ok(session) => drop(taking.send.send((session, peer))),
-            Err(failure) => (taking.told)(Unaccepted::Refused { peer, failure: &failure }),
+        let handshake = move || {
+            let accepted =
+                accept_closable(&taking.service, socket, peer.ip(), |handle| taking.open.enter(peer, handle));
+            taking.open.leave(peer);
+            match accepted {
+                // Nobody is there any more to take it.
+                Ok(session) => drop(taking.send.send((session, peer))),
+                Err(failure) => (taking.told)(Unaccepted::Refused { peer, failure: &failure }),
+            }
         };
         thread::Builder::new().name("countersign handshake".into()).spawn(handshake).map(drop)
+    }
+}
+
+impl Open {
+    fn enter(&self, peer: SocketAddr, handle: &Arc<TcpStream>) {
+        let closer = Closer::of(handle);
+        let mut handshakes = lock(&self.handshakes);
+        // Looked at under the lock: the listener is dropped either before, or with this one among its handshakes.
+        if self.ended.load(Ordering::Acquire) {
+            closer.close();
+        }
+        handshakes.insert(peer, closer);
+    }
+
+    fn leave(&self, peer: SocketAddr) {
+        lock(&self.handshakes).remove(&peer);
     }
 }

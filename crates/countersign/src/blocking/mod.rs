@@ -41,7 +41,8 @@ use crate::handshake::{
 use crate::service::Service;
 use countersign_proto::error::Refusal;
 use std::net::{IpAddr, Shutdown};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use transport::{Timed, is_timeout};
 
 /// Accepts one client on a connection that it opened from `address`. When this returns a failure the client has been
@@ -50,20 +51,31 @@ use transport::{Timed, is_timeout};
 /// # Errors
 /// Whatever ends the handshake without a context: the client's fault, the service's policy, the network, the deadline,
 /// or that too many handshakes are open.
-pub fn accept<S: Transport>(
+pub fn accept<S: Transport>(service: &Service, stream: S, address: IpAddr) -> Result<Session<S>, Failure> {
+    accept_closable(service, stream, address, |_| ())
+}
+
+/// [`accept`] of a client whose handshake `closable` can end: it is given a handle that lasts as long as the handshake.
+fn accept_closable<S: Transport>(
     service: &Service,
     mut stream: S,
     address: IpAddr,
+    closable: impl FnOnce(&Arc<S>),
 ) -> Result<Session<S>, Failure> {
     let ticket = service.admission().enter(address);
-    let second = stream.second_handle().map_err(|error| bare(network(&error)))?;
+    let second = Arc::new(stream.second_handle().map_err(|error| bare(network(&error)))?);
+    closable(&second);
     ticket.on_evict(move || {
         // It may have ended by itself.
         let _ = second.end(Shutdown::Both);
     });
     let mut handshake = Handshake::await_peer(AcceptorMachine::new(service), service.framing());
     let evicted = || ticket.eviction().map(Refusal::from);
-    let stopped = drive(&mut handshake, &mut stream, service.handshake_deadline(), &evicted);
+    let hold = |bytes, until| {
+        // It returns when memory is there, this handshake must give way, or the deadline has come: reading shows which.
+        let _ = wait::until(until, Box::pin(ticket.hold(bytes)));
+    };
+    let stopped = drive(&mut handshake, &mut stream, service.handshake_deadline(), &evicted, &hold);
     match handshake.conclude(stopped) {
         Ok(agreed) => match ticket.leave() {
             Ok(()) => Session::new(stream, agreed, service.terms()),
@@ -71,6 +83,7 @@ pub fn accept<S: Transport>(
         },
         // The place is held until the last words are said, which being evicted cuts short.
         Err(failed) => {
+            ticket.let_go();
             std::thread::sleep(service.hold_refusal(address, &failed.failure));
             Err(end(&mut stream, failed))
         }
@@ -82,8 +95,9 @@ pub fn accept<S: Transport>(
 /// # Errors
 /// Whatever ends the handshake before the service has proved itself.
 pub fn connect<S: Transport>(client: &Client, mut stream: S) -> Result<Session<S>, Failure> {
+    client.protects_enough().map_err(bare)?;
     let mut handshake = Handshake::begin(&client.initiator_blocking().map_err(bare)?, client.framing())?;
-    let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline(), &|| None);
+    let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline(), &|| None, &|_, _| ());
     match handshake.conclude(stopped) {
         Ok(agreed) => Session::new(stream, agreed, client.terms()),
         Err(failed) => Err(end(&mut stream, failed)),
@@ -91,12 +105,14 @@ pub fn connect<S: Transport>(client: &Client, mut stream: S) -> Result<Session<S
 }
 
 /// Drives a handshake to its end, within the deadline; an error is a cause that lies outside of it. One that is evicted
-/// sees its connection fail or end, which is the consequence and not the cause.
+/// sees its connection fail or end, which is the consequence and not the cause. `hold` is told what the handshake is about to
+/// hold, and waits at most until then for room.
 fn drive<M: Machine, S: Transport>(
     handshake: &mut Handshake<M>,
     stream: &mut S,
     deadline: Duration,
     evicted: &dyn Fn() -> Option<Refusal>,
+    hold: &dyn Fn(usize, Option<Instant>),
 ) -> Result<(), Refusal> {
     let outside = |error: &std::io::Error| {
         evicted().unwrap_or_else(|| if is_timeout(error) { late(deadline) } else { network(error) })
@@ -104,12 +120,14 @@ fn drive<M: Machine, S: Transport>(
     let mut timed = Timed::new(stream, Some(deadline));
     while handshake.is_open() {
         send_output(handshake, &mut timed).map_err(|error| outside(&error))?;
+        hold(handshake.held(), timed.until());
         let count = timed.read(handshake.space()).map_err(|error| outside(&error))?;
         if let (0, Some(evicted)) = (count, evicted()) {
             return Err(evicted);
         }
         handshake.received(count);
         while let Some(question) = handshake.question() {
+            hold(handshake.held(), timed.until());
             let Some(verdict) = wait::until(timed.until(), question.ask()) else {
                 return Err(late(deadline));
             };

@@ -130,6 +130,11 @@ impl FrameReader {
         Ok(Some(Frame { header, body, start }))
     }
 
+    /// What stands before the next frame, once it has come.
+    pub(crate) fn next_header(&self) -> Option<&[u8]> {
+        self.buffer.get(self.unread.clone())?.get(..self.header.size())
+    }
+
     /// Bytes of a frame that was handed out, until the next call of [`want`](Self::want).
     pub(crate) fn bytes(&self, place: Range<usize>) -> &[u8] {
         self.buffer.get(place).unwrap_or_default()
@@ -179,16 +184,27 @@ impl FrameReader {
         self.unread = 0..self.unread.len();
     }
 
-    /// Grows the full buffer to the end of the frame that it begins with, but at most to twice of what has come.
-    fn grow(&mut self) {
+    /// The length of the buffer after the next call of [`want`](Self::want), in bytes, for who must know before.
+    pub(crate) fn next_space(&self) -> usize {
+        let is_full = self.unread.end == self.buffer.len() && !self.unread.is_empty() && self.unread.start == 0;
+        if is_full { self.grown().max(self.buffer.len()) } else { self.buffer.len().max(FIRST_SPACE) }
+    }
+
+    /// How long a full buffer is to become: to the end of the frame that it begins with, but at most twice of what has come.
+    fn grown(&self) -> usize {
         let needed = match (self.header, self.frame_len()) {
-            (_, Err(_)) => return,
+            (_, Err(_)) => 0,
             // One byte over the limit shows that there are too many.
             (Header::ToEnd, _) => self.limit.saturating_add(1),
             (_, Ok(Some(len))) => len.saturating_add(self.header.size()),
             (_, Ok(None)) => self.header.size(),
         };
-        let space = self.unread.len().saturating_mul(2).min(needed);
+        self.unread.len().saturating_mul(2).min(needed)
+    }
+
+    /// Grows the full buffer.
+    fn grow(&mut self) {
+        let space = self.grown();
         if space > self.buffer.len() {
             // Not resized in place: that would leave a copy behind which is not wiped.
             let mut grown = Zeroizing::new(Vec::with_capacity(space));

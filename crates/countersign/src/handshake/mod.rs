@@ -86,6 +86,8 @@ pub(crate) struct Handshake<M: Machine> {
     wire: Wire,
     reader: FrameReader,
     output: Vec<u8>,
+    /// Bytes of the tokens that went either way: the machine may keep all of them.
+    passed: usize,
 }
 
 enum State<M: Machine> {
@@ -117,7 +119,7 @@ impl<M: Machine> Handshake<M> {
     /// A handshake in which the peer speaks first.
     pub(crate) fn await_peer(machine: M, framing: Framing) -> Self {
         let wire = Wire::new(framing);
-        Self { state: State::Open(machine), reader: wire.reader(), wire, output: Vec::new() }
+        Self { state: State::Open(machine), reader: wire.reader(), wire, output: Vec::new(), passed: 0 }
     }
 
     /// Whether the peer's next bytes are awaited, after the output was sent.
@@ -137,7 +139,15 @@ impl<M: Machine> Handshake<M> {
 
     /// Tells that all output was sent.
     pub(crate) fn sent(&mut self) {
+        self.passed = self.passed.saturating_add(self.output.len());
         self.output.clear();
+    }
+
+    /// How many bytes it holds at most once [`Self::space`] was asked for: its buffers, and what the machine keeps of tokens,
+    /// in buffers that may be twice as long.
+    pub(crate) fn held(&self) -> usize {
+        let buffers = self.reader.next_space().saturating_add(self.output.capacity());
+        buffers.saturating_add(self.passed.saturating_mul(2))
     }
 
     /// Where the next bytes of the peer go.
@@ -173,15 +183,18 @@ impl<M: Machine> Handshake<M> {
     /// Works on the tokens that are there.
     fn work(&mut self, closed_by_peer: bool) {
         while self.is_open() {
-            let frame = match self.reader.next_frame() {
+            // Another protocol's bytes are known by their first: a length among them would be waited for in vain.
+            let begun = self.wire.check(self.reader.next_header());
+            let frame = match begun.and_then(|()| Ok(self.reader.next_frame()?)) {
                 Ok(Some(frame)) => self.wire.read(frame),
                 Ok(None) if closed_by_peer => return self.closed(),
                 Ok(None) => return,
-                Err(error) => Err(error.into()),
+                Err(cause) => Err(cause),
             };
             let state = std::mem::replace(&mut self.state, State::Stepping);
             self.state = match (state, frame) {
                 (State::Open(machine), Ok(Incoming::Token(token))) => {
+                    self.passed = self.passed.saturating_add(token.len());
                     step(&self.wire, &mut self.output, |out| machine.token(token, out))
                 }
                 (State::Open(machine), Ok(Incoming::Done)) => {
@@ -268,6 +281,8 @@ fn step<M: Machine>(
     match act(output) {
         Step::Await(machine) => match wire.end(output, start, Said::InProgress) {
             Ok(()) if M::ROLE == Role::Initiator && wire.peer_is_done_already() => {
+                // A peer that would not take our token is not given it.
+                output.truncate(start);
                 fail(wire, output, machine.abandon(wire::done_too_early()))
             }
             Ok(()) => State::Open(machine),

@@ -58,6 +58,14 @@ impl Wire {
         }
     }
 
+    /// Whether what stands before the peer's next frame can stand there, once that has come.
+    pub(super) fn check(&self, header: Option<&[u8]>) -> Result<(), Refusal> {
+        match (self, header) {
+            (Self::Nns(_), Some(header)) => Ok(nns::record_kind(header).map(drop)?),
+            _ => Ok(()),
+        }
+    }
+
     /// What the peer's frame says.
     pub(super) fn read<'b>(&mut self, frame: Frame<'b>) -> Result<Incoming<'b>, Refusal> {
         match self {

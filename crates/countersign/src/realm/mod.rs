@@ -80,6 +80,12 @@ impl RealmFolder {
         &self.folder
     }
 
+    /// The file with the master key.
+    #[must_use]
+    pub fn master_key_file(&self) -> &Path {
+        &self.master_key
+    }
+
     /// Makes a realm, and the folder if there is none. A master key is made too, unless its file exists.
     ///
     /// # Errors

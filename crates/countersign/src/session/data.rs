@@ -4,6 +4,7 @@ use crate::framing::nns::{DATA_LIMIT, SENT_DATA_LIMIT};
 use crate::framing::{Framing, Header, SampleData, data_limit, sample};
 use countersign_proto::context::Facts;
 use countersign_proto::krb5::per_message::{Confidentiality, Layout};
+use countersign_proto::policy::Waiver;
 use countersign_proto::protection::Sender;
 
 /// Plaintext of one record of a stream of bytes, at most. Larger ones cost latency and memory, smaller ones calls of the
@@ -111,9 +112,8 @@ impl Data {
 
 /// The client decides by the flags that it asks for; [`crate::Service`] refuses those that ask for too little.
 fn nns_style(facts: &Facts) -> Style {
-    let sealed = facts.sealed();
-    let confidentiality = if sealed { Confidentiality::Sealed } else { Confidentiality::SignedOnly };
-    Style::Wrap { confidentiality, mics: !sealed }
+    let confidentiality = if facts.sealed() { Confidentiality::Sealed } else { Confidentiality::SignedOnly };
+    Style::Wrap { confidentiality, mics: facts.waivers().contains(&Waiver::AllowUnsealed) }
 }
 
 fn sample_style(data: SampleData) -> Style {

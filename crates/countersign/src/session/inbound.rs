@@ -207,7 +207,9 @@ impl Inbound {
 
     /// A refusal of this direction as the error of a stream.
     pub(crate) fn stream_error(&self, refusal: Refusal) -> io::Error {
-        stream_error(refusal, self.broken_by)
+        // All is kept but that nothing came in time.
+        let timed_out = self.broken.is_none().then_some(io::ErrorKind::TimedOut);
+        stream_error(refusal, timed_out.or(self.broken_by))
     }
 
     fn break_with(&mut self, refusal: Refusal) -> Refusal {

@@ -57,9 +57,8 @@ impl Outbound {
         if message.len() > longest {
             return Err(too_long(message.len(), longest));
         }
-        if self.data.is_single() && self.marked {
-            let have = "a framing that has room for one message";
-            return Err(Refusal::new(code::ONE_MESSAGE_ONLY, "a second message", have));
+        if self.is_at_its_end() {
+            return Err(second_message());
         }
         self.make_frame(message.len(), std::iter::once(message))?;
         self.marked = message.is_empty() || self.data.is_single();
@@ -99,10 +98,13 @@ impl Outbound {
     }
 
     fn collect<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) -> Result<usize, Refusal> {
+        if self.is_at_its_end() {
+            return Err(second_message());
+        }
         let (before, longest) = (self.collected.len(), self.max_message());
         for part in parts {
             let length = self.collected.len().saturating_add(part.len());
-            if length > longest || self.marked {
+            if length > longest {
                 self.collected.truncate(before);
                 return Err(too_long(length, longest));
             }
@@ -122,9 +124,7 @@ impl Outbound {
         length: usize,
         parts: impl Iterator<Item = &'a [u8]>,
     ) -> Result<(), Refusal> {
-        if let Some(ends) = self.ends.filter(|ends| ambient::now() > *ends) {
-            return Err(self.break_with(expired(ends)));
-        }
+        self.check_time()?;
         self.frame.clear();
         self.written = 0;
         // Half a frame must not be sent with the next one.
@@ -180,6 +180,19 @@ impl Outbound {
         }
     }
 
+    /// When nothing is sent any more.
+    pub(crate) fn ends(&self) -> Option<Timestamp> {
+        self.ends
+    }
+
+    /// Ends this direction if its time is over.
+    pub(crate) fn check_time(&mut self) -> Result<(), Refusal> {
+        match self.ends.filter(|ends| ambient::now() > *ends) {
+            Some(ends) => Err(self.break_with(expired(ends))),
+            None => Ok(()),
+        }
+    }
+
     /// Ends this direction for an error of the connection.
     pub(crate) fn failed(&mut self, error: &io::Error) -> Refusal {
         self.broken_by = Some(error.kind());
@@ -200,6 +213,10 @@ impl Outbound {
     fn break_with(&mut self, refusal: Refusal) -> Refusal {
         self.broken.get_or_insert(refusal).clone()
     }
+}
+
+fn second_message() -> Refusal {
+    Refusal::new(code::ONE_MESSAGE_ONLY, "a second message", "a framing that has room for one message")
 }
 
 fn too_long(length: usize, longest: usize) -> Refusal {

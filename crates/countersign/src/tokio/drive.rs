@@ -1,29 +1,36 @@
 //! Drives a handshake over a stream.
 
 use crate::handshake::{Handshake, LINGER, LINGER_BYTES, Machine, Question as _, late, network};
+use crate::limits::Ticket;
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::time::timeout;
 use countersign_proto::error::Refusal;
 use std::io;
 use std::time::Duration;
 
-/// Drives a handshake to its end, within the deadline; an error is a cause that lies outside of it.
+/// Drives a handshake to its end, within the deadline; an error is a cause that lies outside of it. What it holds is counted
+/// at its place.
 pub(super) async fn drive<M, S>(
     handshake: &mut Handshake<M>,
     stream: &mut S,
     deadline: Duration,
+    place: Option<&Ticket>,
 ) -> Result<(), Refusal>
 where
     M: Machine,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match timeout(deadline, exchange(handshake, stream)).await {
+    match timeout(deadline, exchange(handshake, stream, place)).await {
         Ok(exchanged) => exchanged.map_err(|error| network(&error)),
         Err(_) => Err(late(deadline)),
     }
 }
 
-async fn exchange<M, S>(handshake: &mut Handshake<M>, stream: &mut S) -> io::Result<()>
+async fn exchange<M, S>(
+    handshake: &mut Handshake<M>,
+    stream: &mut S,
+    place: Option<&Ticket>,
+) -> io::Result<()>
 where
     M: Machine,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -32,14 +39,22 @@ where
         if !handshake.output().is_empty() {
             send_output(handshake, stream).await?;
         }
+        hold(place, handshake.held()).await;
         let count = stream.read(handshake.space()).await?;
         handshake.received(count);
         while let Some(question) = handshake.question() {
+            hold(place, handshake.held()).await;
             let verdict = question.ask().await;
             handshake.answered(verdict);
         }
     }
     if handshake.is_agreed() { send_output(handshake, stream).await } else { Ok(()) }
+}
+
+async fn hold(place: Option<&Ticket>, bytes: usize) {
+    if let Some(place) = place {
+        place.hold(bytes).await;
+    }
 }
 
 async fn send_output<M, S>(handshake: &mut Handshake<M>, stream: &mut S) -> io::Result<()>
@@ -75,7 +90,8 @@ where
     }
     stream.write_all(output).await?;
     stream.shutdown().await?;
-    let mut discarded = [0; 4_096];
+    // Not in this future: every handshake has room for that.
+    let mut discarded = vec![0; 4_096];
     let mut left = LINGER_BYTES;
     while left > 0 {
         match stream.read(&mut discarded).await? {

@@ -54,7 +54,7 @@ where
     let mut handshake = Handshake::await_peer(AcceptorMachine::new(service), service.framing());
     let stopped = ::tokio::select! {
         biased;
-        driven = drive(&mut handshake, &mut stream, service.handshake_deadline()) => driven,
+        driven = drive(&mut handshake, &mut stream, service.handshake_deadline(), Some(&ticket)) => driven,
         evicted = ticket.evicted() => Err(evicted.into()),
     };
     match handshake.conclude(stopped) {
@@ -63,6 +63,7 @@ where
             Err(evicted) => Err(agreed.failed(evicted.into())),
         },
         Err(Failed { failure, last_words }) => {
+            ticket.let_go();
             let held = service.hold_refusal(address, &failure);
             let told = async {
                 if !held.is_zero() {
@@ -87,8 +88,9 @@ pub async fn connect<S>(client: &Client, mut stream: S) -> Result<Session<S>, Fa
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    client.protects_enough().map_err(bare)?;
     let mut handshake = Handshake::begin(&client.initiator().await.map_err(bare)?, client.framing())?;
-    let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline()).await;
+    let stopped = drive(&mut handshake, &mut stream, client.handshake_deadline(), None).await;
     match handshake.conclude(stopped) {
         Ok(agreed) => Ok(Session::new(stream, agreed, client.terms())),
         Err(Failed { failure, last_words }) => {

@@ -1,7 +1,7 @@
-use super::io::{poll_deliver, poll_finish, poll_flush, poll_pull};
+use super::io::{Incoming, Outgoing};
 use super::stream::AuthStream;
 use crate::handshake::Agreed;
-use crate::session::{self, About, Inbound, Outbound, Terms};
+use crate::session::{self, About, Inbound, Pulled, Terms};
 use ::tokio::io::{AsyncRead, AsyncWrite};
 use countersign_proto::context::Facts;
 use countersign_proto::error::Refusal;
@@ -14,29 +14,30 @@ use std::sync::Arc;
 /// see [`Session::into_stream`].
 pub struct Session<S> {
     about: Arc<About>,
-    outbound: Outbound,
-    inbound: Inbound,
+    outgoing: Outgoing,
+    incoming: Incoming,
     stream: S,
 }
 
 /// The direction to the peer.
 pub struct Sending<S> {
     about: Arc<About>,
-    outbound: Outbound,
+    outgoing: Outgoing,
     stream: ::tokio::io::WriteHalf<S>,
 }
 
 /// The direction from the peer.
 pub struct Receiving<S> {
     about: Arc<About>,
-    inbound: Inbound,
+    incoming: Incoming,
     stream: ::tokio::io::ReadHalf<S>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(stream: S, agreed: Agreed, terms: Terms) -> Self {
         let (about, outbound, inbound) = session::begin(agreed, terms);
-        Self { about: Arc::new(about), outbound, inbound, stream }
+        let (outgoing, incoming) = (Outgoing::new(outbound), Incoming::new(inbound));
+        Self { about: Arc::new(about), outgoing, incoming, stream }
     }
 
     /// Who the ends are, by which keys, under which conditions.
@@ -49,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// message came (DESIGN rule 10).
     #[must_use]
     pub fn peer_confirmed(&self) -> bool {
-        self.inbound.peer_confirmed()
+        self.incoming.inbound.peer_confirmed()
     }
 
     /// When the session ends by itself, if it is to end with its ticket.
@@ -61,7 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Longest message that can be sent, in bytes.
     #[must_use]
     pub fn max_message(&self) -> usize {
-        self.outbound.max_message()
+        self.outgoing.outbound.max_message()
     }
 
     /// `length` bytes, at most 65,536, of a key for a protocol above this session, which the peer gets for the same `label`
@@ -78,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// # Errors
     /// As [`Sending::send`].
     pub async fn send(&mut self, message: &[u8]) -> Result<(), Refusal> {
-        send(&mut self.outbound, &mut self.stream, message).await
+        send(&mut self.outgoing, &mut self.stream, message).await
     }
 
     /// Receives one message; see [`Receiving::receive`].
@@ -86,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// # Errors
     /// As [`Receiving::receive`].
     pub async fn receive(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        receive(&mut self.inbound, &mut self.stream).await
+        receive(&mut self.incoming, Inbound::pull, &mut self.stream).await
     }
 
     /// Receives one message, empty ones too; see [`Receiving::receive_any`].
@@ -94,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// # Errors
     /// As [`Receiving::receive_any`].
     pub async fn receive_any(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        receive_any(&mut self.inbound, &mut self.stream).await
+        receive(&mut self.incoming, Inbound::pull_any, &mut self.stream).await
     }
 
     /// Marks the end of what is sent; see [`Sending::finish`].
@@ -102,26 +103,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// # Errors
     /// As [`Sending::finish`].
     pub async fn finish(&mut self) -> Result<(), Refusal> {
-        finish(&mut self.outbound, &mut self.stream).await
+        finish(&mut self.outgoing, &mut self.stream).await
     }
 
     /// Both directions apart, for two tasks.
     #[must_use]
     pub fn into_split(self) -> (Sending<S>, Receiving<S>) {
-        let Self { about, outbound, inbound, stream } = self;
+        let Self { about, outgoing, incoming, stream } = self;
         let (read, write) = ::tokio::io::split(stream);
         (
-            Sending { about: about.clone(), outbound, stream: write },
-            Receiving { about, inbound, stream: read },
+            Sending { about: about.clone(), outgoing, stream: write },
+            Receiving { about, incoming, stream: read },
         )
     }
 
     /// The same connection as a stream of bytes, which goes on after the last message that was received.
     #[must_use]
     pub fn into_stream(self) -> AuthStream<S> {
-        let Self { about, outbound, mut inbound, stream } = self;
-        inbound.consume_all();
-        AuthStream::new(about, outbound, inbound, stream)
+        let Self { about, outgoing, mut incoming, stream } = self;
+        incoming.inbound.consume_all();
+        AuthStream::new(about, outgoing, incoming, stream)
     }
 }
 
@@ -135,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sending<S> {
     /// Longest message that can be sent, in bytes.
     #[must_use]
     pub fn max_message(&self) -> usize {
-        self.outbound.max_message()
+        self.outgoing.outbound.max_message()
     }
 
     /// Seals and sends one message of at most [`Sending::max_message`] bytes. An empty one is the mark of the end: see
@@ -149,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sending<S> {
     /// If it is too long, or the connection fails; after a failure of the connection always the same, because nobody
     /// knows how much the peer got.
     pub async fn send(&mut self, message: &[u8]) -> Result<(), Refusal> {
-        send(&mut self.outbound, &mut self.stream, message).await
+        send(&mut self.outgoing, &mut self.stream, message).await
     }
 
     /// Sends the mark of the end if it was not the last message already, and ends this direction of the connection. If
@@ -158,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sending<S> {
     /// # Errors
     /// If the connection fails, as for [`Sending::send`].
     pub async fn finish(&mut self) -> Result<(), Refusal> {
-        finish(&mut self.outbound, &mut self.stream).await
+        finish(&mut self.outgoing, &mut self.stream).await
     }
 }
 
@@ -172,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiving<S> {
     /// Whether the peer has shown that it holds the session's key; see [`Session::peer_confirmed`].
     #[must_use]
     pub fn peer_confirmed(&self) -> bool {
-        self.inbound.peer_confirmed()
+        self.incoming.inbound.peer_confirmed()
     }
 
     /// The next message, or `None` at the mark of the end (an empty message), and from then on, without waiting. In NNS,
@@ -183,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiving<S> {
     /// If a message is refused, the connection fails or ends without the mark, or a further message has come after the
     /// mark; from then on always the same.
     pub async fn receive(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        receive(&mut self.inbound, &mut self.stream).await
+        receive(&mut self.incoming, Inbound::pull, &mut self.stream).await
     }
 
     /// The next message even if it is empty, or `None` if the connection ended after an empty one: for protocols in
@@ -192,41 +193,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiving<S> {
     /// # Errors
     /// As [`Receiving::receive`], but that messages may follow on an empty one.
     pub async fn receive_any(&mut self) -> Result<Option<&[u8]>, Refusal> {
-        receive_any(&mut self.inbound, &mut self.stream).await
+        receive(&mut self.incoming, Inbound::pull_any, &mut self.stream).await
     }
 }
 
-async fn send<W>(outbound: &mut Outbound, stream: &mut W, message: &[u8]) -> Result<(), Refusal>
+async fn send<W>(outgoing: &mut Outgoing, stream: &mut W, message: &[u8]) -> Result<(), Refusal>
 where
     W: AsyncWrite + Unpin,
 {
-    poll_fn(|context| poll_deliver(outbound, stream, context)).await?;
-    outbound.seal(message)?;
-    if outbound.is_at_its_end() {
-        return finish(outbound, stream).await;
+    poll_fn(|context| outgoing.poll_deliver(stream, context)).await?;
+    outgoing.outbound.seal(message)?;
+    if outgoing.outbound.is_at_its_end() {
+        return finish(outgoing, stream).await;
     }
-    poll_fn(|context| poll_flush(outbound, stream, context)).await
+    poll_fn(|context| outgoing.poll_flush(stream, context)).await
 }
 
-async fn finish<W>(outbound: &mut Outbound, stream: &mut W) -> Result<(), Refusal>
+async fn finish<W>(outgoing: &mut Outgoing, stream: &mut W) -> Result<(), Refusal>
 where
     W: AsyncWrite + Unpin,
 {
-    poll_fn(|context| poll_finish(outbound, stream, context)).await
+    poll_fn(|context| outgoing.poll_finish(stream, context)).await
 }
 
-async fn receive<'i, R>(inbound: &'i mut Inbound, stream: &mut R) -> Result<Option<&'i [u8]>, Refusal>
+async fn receive<'i, R>(
+    incoming: &'i mut Incoming,
+    pull: fn(&mut Inbound) -> Result<Pulled, Refusal>,
+    stream: &mut R,
+) -> Result<Option<&'i [u8]>, Refusal>
 where
     R: AsyncRead + Unpin,
 {
-    let come = poll_fn(|context| poll_pull(inbound, Inbound::pull, stream, context)).await?;
-    Ok(come.then(|| inbound.message()))
-}
-
-async fn receive_any<'i, R>(inbound: &'i mut Inbound, stream: &mut R) -> Result<Option<&'i [u8]>, Refusal>
-where
-    R: AsyncRead + Unpin,
-{
-    let come = poll_fn(|context| poll_pull(inbound, Inbound::pull_any, stream, context)).await?;
-    Ok(come.then(|| inbound.message()))
+    let come = poll_fn(|context| incoming.poll_pull(pull, stream, context)).await?;
+    Ok(come.then(|| incoming.inbound.message()))
 }

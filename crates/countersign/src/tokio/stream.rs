@@ -1,18 +1,14 @@
-use super::io::{poll_deliver, poll_finish, poll_flush, poll_pull};
-use crate::ambient;
-use crate::session::{About, Inbound, Outbound};
+use super::io::{Incoming, Outgoing};
+use crate::session::{About, Inbound};
 use ::tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
-use ::tokio::time::{Sleep, sleep};
 use countersign_proto::context::Facts;
 use countersign_proto::error::Refusal;
 use countersign_proto::secret::Secret;
 use countersign_proto::time::Timestamp;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
-use std::time::Duration;
 
 /// A stream of bytes between two ends that proved themselves to each other: what is written is sealed, what is read was
 /// verified.
@@ -25,9 +21,8 @@ use std::time::Duration;
 /// Every error has a [`Refusal`] inside that says why: [`crate::refusal_in`].
 pub struct AuthStream<S> {
     about: Arc<About>,
-    outbound: Outbound,
-    inbound: Inbound,
-    end: End,
+    outgoing: Outgoing,
+    incoming: Incoming,
     waiting: Waiting,
     stream: S,
 }
@@ -35,21 +30,20 @@ pub struct AuthStream<S> {
 /// The half of an [`AuthStream`] that reads.
 pub struct ReadHalf<S> {
     about: Arc<About>,
-    inbound: Inbound,
-    end: End,
+    incoming: Incoming,
     stream: ::tokio::io::ReadHalf<S>,
 }
 
 /// The half of an [`AuthStream`] that writes.
 pub struct WriteHalf<S> {
     about: Arc<About>,
-    outbound: Outbound,
+    outgoing: Outgoing,
     stream: ::tokio::io::WriteHalf<S>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AuthStream<S> {
-    pub(super) fn new(about: Arc<About>, outbound: Outbound, inbound: Inbound, stream: S) -> Self {
-        Self { end: End::of(&about), about, outbound, inbound, waiting: Waiting::default(), stream }
+    pub(super) fn new(about: Arc<About>, outgoing: Outgoing, incoming: Incoming, stream: S) -> Self {
+        Self { about, outgoing, incoming, waiting: Waiting::default(), stream }
     }
 
     /// Who the ends are, by which mechanism and keys, under which conditions, until when.
@@ -62,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AuthStream<S> {
     /// (DESIGN rule 10).
     #[must_use]
     pub fn peer_confirmed(&self) -> bool {
-        self.inbound.peer_confirmed()
+        self.incoming.inbound.peer_confirmed()
     }
 
     /// When the stream ends by itself, if it is to end with its ticket.
@@ -89,11 +83,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AuthStream<S> {
     /// Both halves, for two tasks.
     #[must_use]
     pub fn into_split(self) -> (ReadHalf<S>, WriteHalf<S>) {
-        let Self { about, outbound, inbound, end, stream, .. } = self;
+        let Self { about, outgoing, incoming, stream, .. } = self;
         let (read, write) = ::tokio::io::split(stream);
         (
-            ReadHalf { about: about.clone(), inbound, end, stream: read },
-            WriteHalf { about, outbound, stream: write },
+            ReadHalf { about: about.clone(), incoming, stream: read },
+            WriteHalf { about, outgoing, stream: write },
         )
     }
 }
@@ -108,7 +102,7 @@ impl<S> ReadHalf<S> {
     /// Whether the peer has shown that it holds the session's key; see [`AuthStream::peer_confirmed`].
     #[must_use]
     pub fn peer_confirmed(&self) -> bool {
-        self.inbound.peer_confirmed()
+        self.incoming.inbound.peer_confirmed()
     }
 }
 
@@ -122,13 +116,13 @@ impl<S> WriteHalf<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for AuthStream<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let Self { inbound, outbound, end, waiting, stream, .. } = self.get_mut();
-        waiting.deliver(outbound, stream, context);
-        poll_fill(inbound, end, stream, context)
+        let Self { incoming, outgoing, waiting, stream, .. } = self.get_mut();
+        waiting.deliver(outgoing, stream, context);
+        poll_fill(incoming, stream, context)
     }
 
     fn consume(self: Pin<&mut Self>, count: usize) {
-        self.get_mut().inbound.consume(count);
+        self.get_mut().incoming.inbound.consume(count);
     }
 }
 
@@ -149,8 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for AuthStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AuthStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { outbound, waiting, stream, .. } = self.get_mut();
-        waiting.noting(context, |context| poll_write(outbound, stream, context, std::iter::once(bytes)))
+        let Self { outgoing, waiting, stream, .. } = self.get_mut();
+        waiting.noting(context, |context| poll_write(outgoing, stream, context, std::iter::once(bytes)))
     }
 
     fn poll_write_vectored(
@@ -158,9 +152,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AuthStream<S> {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { outbound, waiting, stream, .. } = self.get_mut();
+        let Self { outgoing, waiting, stream, .. } = self.get_mut();
         let parts = parts.iter().map(|part| &**part);
-        waiting.noting(context, |context| poll_write(outbound, stream, context, parts))
+        waiting.noting(context, |context| poll_write(outgoing, stream, context, parts))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -168,26 +162,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AuthStream<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { outbound, waiting, stream, .. } = self.get_mut();
-        let flushed = ready!(waiting.noting(context, |context| poll_flush(outbound, stream, context)));
-        Poll::Ready(flushed.map_err(|refusal| outbound.stream_error(refusal)))
+        let Self { outgoing, waiting, stream, .. } = self.get_mut();
+        let flushed = ready!(waiting.noting(context, |context| outgoing.poll_flush(stream, context)));
+        Poll::Ready(flushed.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { outbound, waiting, stream, .. } = self.get_mut();
-        let finished = ready!(waiting.noting(context, |context| poll_finish(outbound, stream, context)));
-        Poll::Ready(finished.map_err(|refusal| outbound.stream_error(refusal)))
+        let Self { outgoing, waiting, stream, .. } = self.get_mut();
+        let finished = ready!(waiting.noting(context, |context| outgoing.poll_finish(stream, context)));
+        Poll::Ready(finished.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for ReadHalf<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let Self { inbound, end, stream, .. } = self.get_mut();
-        poll_fill(inbound, end, stream, context)
+        let Self { incoming, stream, .. } = self.get_mut();
+        poll_fill(incoming, stream, context)
     }
 
     fn consume(self: Pin<&mut Self>, count: usize) {
-        self.get_mut().inbound.consume(count);
+        self.get_mut().incoming.inbound.consume(count);
     }
 }
 
@@ -208,8 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReadHalf<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteHalf<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { outbound, stream, .. } = self.get_mut();
-        poll_write(outbound, stream, context, std::iter::once(bytes))
+        let Self { outgoing, stream, .. } = self.get_mut();
+        poll_write(outgoing, stream, context, std::iter::once(bytes))
     }
 
     fn poll_write_vectored(
@@ -217,8 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteHalf<S> {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { outbound, stream, .. } = self.get_mut();
-        poll_write(outbound, stream, context, parts.iter().map(|part| &**part))
+        let Self { outgoing, stream, .. } = self.get_mut();
+        poll_write(outgoing, stream, context, parts.iter().map(|part| &**part))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -226,39 +220,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteHalf<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { outbound, stream, .. } = self.get_mut();
-        let flushed = ready!(poll_flush(outbound, stream, context));
-        Poll::Ready(flushed.map_err(|refusal| outbound.stream_error(refusal)))
+        let Self { outgoing, stream, .. } = self.get_mut();
+        let flushed = ready!(outgoing.poll_flush(stream, context));
+        Poll::Ready(flushed.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { outbound, stream, .. } = self.get_mut();
-        let finished = ready!(poll_finish(outbound, stream, context));
-        Poll::Ready(finished.map_err(|refusal| outbound.stream_error(refusal)))
+        let Self { outgoing, stream, .. } = self.get_mut();
+        let finished = ready!(outgoing.poll_finish(stream, context));
+        Poll::Ready(finished.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
     }
 }
 
 /// What is there of the plaintext, or what comes next; nothing at the end.
 fn poll_fill<'i, R>(
-    inbound: &'i mut Inbound,
-    end: &mut End,
+    incoming: &'i mut Incoming,
     stream: &mut R,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<&'i [u8]>>
 where
     R: AsyncRead + Unpin,
 {
-    if inbound.message().is_empty() {
-        match poll_pull(inbound, Inbound::pull, stream, context) {
-            Poll::Ready(Ok(_)) => {}
-            Poll::Ready(Err(refusal)) => return Poll::Ready(Err(inbound.stream_error(refusal))),
-            Poll::Pending => {
-                let refusal = ready!(poll_time(inbound, end, context));
-                return Poll::Ready(Err(inbound.stream_error(refusal)));
-            }
-        }
+    if incoming.inbound.message().is_empty() {
+        let pulled = ready!(incoming.poll_pull(Inbound::pull, stream, context));
+        pulled.map_err(|refusal| incoming.inbound.stream_error(refusal))?;
     }
-    Poll::Ready(Ok(inbound.message()))
+    Poll::Ready(Ok(incoming.inbound.message()))
 }
 
 fn copy(bytes: &[u8], space: &mut ReadBuf<'_>) -> usize {
@@ -269,7 +256,7 @@ fn copy(bytes: &[u8], space: &mut ReadBuf<'_>) -> usize {
 
 /// Takes bytes once those before them are written, and begins to write them.
 fn poll_write<'a, W>(
-    outbound: &mut Outbound,
+    outgoing: &mut Outgoing,
     stream: &mut W,
     context: &mut Context<'_>,
     parts: impl Iterator<Item = &'a [u8]> + Clone,
@@ -277,15 +264,15 @@ fn poll_write<'a, W>(
 where
     W: AsyncWrite + Unpin,
 {
-    let taken = match ready!(poll_deliver(outbound, stream, context)) {
-        Ok(()) => outbound.seal_some(parts),
+    let taken = match ready!(outgoing.poll_deliver(stream, context)) {
+        Ok(()) => outgoing.outbound.seal_some(parts),
         Err(refusal) => Err(refusal),
     };
-    let written = taken.and_then(|count| match poll_deliver(outbound, stream, context) {
+    let written = taken.and_then(|count| match outgoing.poll_deliver(stream, context) {
         Poll::Ready(Err(refusal)) => Err(refusal),
         Poll::Ready(Ok(())) | Poll::Pending => Ok(count),
     });
-    Poll::Ready(written.map_err(|refusal| outbound.stream_error(refusal)))
+    Poll::Ready(written.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
 }
 
 /// Who waits to write on a stream that is not split. A connection wakes only the last who asked it for room, and where the
@@ -310,19 +297,19 @@ impl Waiting {
     }
 
     /// Delivers for who reads: who waits for an answer must have sent the question. A failure is told to who writes.
-    fn deliver<W>(&self, outbound: &mut Outbound, stream: &mut W, context: &mut Context<'_>)
+    fn deliver<W>(&self, outgoing: &mut Outgoing, stream: &mut W, context: &mut Context<'_>)
     where
         W: AsyncWrite + Unpin,
     {
-        if outbound.remaining().is_ok_and(<[u8]>::is_empty) {
+        if outgoing.outbound.remaining().is_ok_and(<[u8]>::is_empty) {
             return;
         }
         let Some(waiting) = self.0.as_ref().filter(|waiting| !waiting.will_wake(context.waker())) else {
-            let _ = poll_deliver(outbound, stream, context);
+            let _ = outgoing.poll_deliver(stream, context);
             return;
         };
         let both = Waker::from(Arc::new(Both(context.waker().clone(), waiting.clone())));
-        if poll_deliver(outbound, stream, &mut Context::from_waker(&both)).is_ready() {
+        if outgoing.poll_deliver(stream, &mut Context::from_waker(&both)).is_ready() {
             waiting.wake_by_ref();
         }
     }
@@ -336,44 +323,4 @@ impl Wake for Both {
         self.0.wake_by_ref();
         self.1.wake_by_ref();
     }
-}
-
-/// Why the session is over, when its time is.
-fn poll_time(inbound: &mut Inbound, end: &mut End, context: &mut Context<'_>) -> Poll<Refusal> {
-    loop {
-        ready!(end.poll(context));
-        if let Err(refusal) = inbound.check_time() {
-            return Poll::Ready(refusal);
-        }
-        // The clock was set back meanwhile.
-        end.again();
-    }
-}
-
-/// Wakes who reads when the session's time is over.
-struct End {
-    ends: Option<Timestamp>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl End {
-    fn of(about: &About) -> Self {
-        Self { ends: about.ends, sleep: None }
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(ends) = self.ends else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(until_after(ends))));
-        sleep.as_mut().poll(context)
-    }
-
-    fn again(&mut self) {
-        self.sleep = None;
-    }
-}
-
-/// From now until `ends` is over: its last instant still belongs to the session.
-fn until_after(ends: Timestamp) -> Duration {
-    let left = u64::try_from(ends.micros_since(ambient::now())).unwrap_or_default();
-    Duration::from_micros(left).saturating_add(Duration::from_millis(1))
 }

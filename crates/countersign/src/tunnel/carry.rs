@@ -15,7 +15,8 @@ const ROOM: usize = 65_536;
 /// How a tunnel carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Carrying {
-    /// How long it may be that nothing goes either way; `None` for ever.
+    /// How long it may be that nothing goes either way; `None` for ever. What counts of the sealed side is what was verified:
+    /// a message once all of it has come.
     pub idle_timeout: Option<Duration>,
     /// Take the end of the sealed connection for the end of what it says, where the mark of the end is missing: for foreign
     /// peers. Without this the plain side is reset, so that nobody takes a stream that was cut for a whole one.
@@ -75,11 +76,12 @@ where
         }
     };
     let (end, refusal) = match ended {
-        Ok(()) => (TunnelEnd::Done, None),
-        Err(Broken { end, refusal }) => {
-            plain_read.unsplit(plain_write).reset();
-            (end, refusal)
+        Ok(()) => {
+            plain_read.unsplit(plain_write).end();
+            (TunnelEnd::Done, None)
         }
+        // That the plain side is dropped resets it.
+        Err(Broken { end, refusal }) => (end, refusal),
     };
     Carried { end, refusal, to_plain: moved.to_plain(), to_sealed: moved.to_sealed() }
 }
@@ -103,10 +105,12 @@ where
     loop {
         let count = match from.fill_buf().await {
             Ok([]) => break,
-            Ok(bytes) => {
-                to.write_all(bytes).await.map_err(|error| of_plain(&error))?;
-                bytes.len()
-            }
+            // Not all at once: a side that takes little by little is not idle.
+            Ok(bytes) => match to.write(bytes).await {
+                Ok(0) => return Err(of_plain(&io::ErrorKind::WriteZero.into())),
+                Ok(count) => count,
+                Err(error) => return Err(of_plain(&error)),
+            },
             Err(error) if allow_unmarked_end && is_unmarked(&error) => break,
             Err(error) => return Err(of_sealed(&error)),
         };
@@ -128,6 +132,7 @@ where
     let mut room = vec![0; ROOM];
     loop {
         let count = from.read(&mut room).await.map_err(|error| of_plain(&error))?;
+        moved.something();
         match room.get(..count) {
             None | Some([]) => break,
             Some(bytes) => to.write_all(bytes).await.map_err(|error| of_sealed(&error))?,
@@ -141,17 +146,14 @@ where
 /// Waits until nothing has gone either way for as long as may be.
 async fn idle(timeout: Option<Duration>, moved: &Moved<'_>) {
     let Some(timeout) = timeout else { return pending().await };
-    let mut seen = moved.count();
-    let mut since = Instant::now();
     loop {
-        // What goes meanwhile is seen at the end of the wait: from then it is awaited anew, so it ends at most twice as late.
-        sleep_until(since.checked_add(timeout).unwrap_or(since)).await;
-        let count = moved.count();
-        if count == seen {
+        let last = moved.last();
+        // What goes meanwhile is seen at the end of the wait, which then begins anew from there.
+        let Some(due) = last.checked_add(timeout) else { return pending().await };
+        sleep_until(due).await;
+        if moved.last() == last {
             return;
         }
-        seen = count;
-        since = Instant::now();
     }
 }
 
@@ -159,20 +161,36 @@ async fn idle(timeout: Option<Duration>, moved: &Moved<'_>) {
 struct Moved<'o> {
     to_plain: AtomicU64,
     to_sealed: AtomicU64,
+    began: Instant,
+    /// When anything went last, in microseconds from the beginning.
+    last: AtomicU64,
     observer: &'o dyn Observer,
 }
 
 impl<'o> Moved<'o> {
     fn new(observer: &'o dyn Observer) -> Self {
-        Self { to_plain: AtomicU64::new(0), to_sealed: AtomicU64::new(0), observer }
+        let (to_plain, to_sealed, last) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { to_plain, to_sealed, began: Instant::now(), last, observer }
+    }
+
+    fn something(&self) {
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last.store(micros, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        let since = Duration::from_micros(self.last.load(Ordering::Relaxed));
+        self.began.checked_add(since).unwrap_or(self.began)
     }
 
     fn unsealed(&self, bytes: usize) {
+        self.something();
         self.to_plain.fetch_add(bytes as u64, Ordering::Relaxed);
         self.observer.to_plain(bytes);
     }
 
     fn sealed(&self, bytes: usize) {
+        self.something();
         self.to_sealed.fetch_add(bytes as u64, Ordering::Relaxed);
         self.observer.to_sealed(bytes);
     }
@@ -183,10 +201,6 @@ impl<'o> Moved<'o> {
 
     fn to_sealed(&self) -> u64 {
         self.to_sealed.load(Ordering::Relaxed)
-    }
-
-    fn count(&self) -> (u64, u64) {
-        (self.to_plain(), self.to_sealed())
     }
 }
 

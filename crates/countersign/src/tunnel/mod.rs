@@ -8,5 +8,5 @@ mod plain;
 
 pub use carry::{Carried, Carrying, Observer, carry};
 pub use end::TunnelEnd;
-pub use identity::{Identity, PROXY_TLVS, json_line, proxy_v2};
+pub use identity::{Identity, IdentityTooLong, PROXY_TLVS, json_line, proxy_v2};
 pub use plain::Plain;

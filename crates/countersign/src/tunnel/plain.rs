@@ -7,39 +7,46 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 
 /// The plain side of a tunnel.
-pub enum Plain {
-    /// A program somewhere.
+///
+/// Nobody is to take what was cut for something whole. So until its tunnel is done a connection of TCP that is dropped is reset,
+/// also where the system closes it because the process was killed: what the program at its other end reads is an error, no end.
+/// A Unix socket has no such way, and is closed.
+pub struct Plain(Stream);
+
+enum Stream {
     Tcp(TcpStream),
-    /// A program on this machine.
     #[cfg(unix)]
     Unix(UnixStream),
 }
 
 impl Plain {
-    /// Ends the connection so that the other program takes it for no end: what it reads is an error. A Unix socket has no
-    /// such way; it is closed.
-    pub(super) fn reset(self) {
-        match self {
-            Self::Tcp(stream) => {
-                // If the system refuses it is closed, which is all that is left.
-                let _ = stream.set_zero_linger();
+    /// Ends a connection whose both directions are done: what is still on the way arrives.
+    pub(super) fn end(self) {
+        match self.0 {
+            // It waits for nothing, which is what is deprecated.
+            #[expect(deprecated, reason = "the way to take back set_zero_linger; None never blocks")]
+            Stream::Tcp(stream) => {
+                // If the system refuses, the connection is reset: no end is taken for one that is none.
+                let _ = stream.set_linger(None);
             }
             #[cfg(unix)]
-            Self::Unix(_) => {}
+            Stream::Unix(_) => {}
         }
     }
 }
 
 impl From<TcpStream> for Plain {
     fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
+        // If the system refuses, it is closed where it should be reset, which is all that is left.
+        let _ = stream.set_zero_linger();
+        Self(Stream::Tcp(stream))
     }
 }
 
 #[cfg(unix)]
 impl From<UnixStream> for Plain {
     fn from(stream: UnixStream) -> Self {
-        Self::Unix(stream)
+        Self(Stream::Unix(stream))
     }
 }
 
@@ -49,36 +56,36 @@ impl AsyncRead for Plain {
         context: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, space),
+        match &mut self.get_mut().0 {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, space),
             #[cfg(unix)]
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, space),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(context, space),
         }
     }
 }
 
 impl AsyncWrite for Plain {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+        match &mut self.get_mut().0 {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             #[cfg(unix)]
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+        match &mut self.get_mut().0 {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(context),
             #[cfg(unix)]
-            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().0 {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             #[cfg(unix)]
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

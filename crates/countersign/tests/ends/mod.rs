@@ -11,6 +11,10 @@
     reason = "a test fails by panicking, its helpers too; no test program uses all of them"
 )]
 
+pub(crate) mod kinds;
+pub(crate) mod pipe;
+pub(crate) mod tasks;
+
 use countersign::blocking::{self, Transport};
 use countersign::proto::context::{Acceptor, Initiator};
 use countersign::proto::policy::{AcceptorPolicy, InitiatorPolicy};

@@ -63,7 +63,7 @@ pub trait Explain: std::error::Error {
 }
 
 /// A failure as it is logged, audited and shown to a person: the one error type that leaves this crate's state machines.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     code: Code,
     saw: Cow<'static, str>,
@@ -113,6 +113,13 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} saw {}; have {}; do: {}", self.code, self.saw, self.have, self.advice)
+    }
+}
+
+/// The same: it is what a program prints whose `main` ends with one.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
