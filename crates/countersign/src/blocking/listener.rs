@@ -8,14 +8,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long accepting rests after an error, such as having no descriptor left: some will come back.
 const REST: Duration = Duration::from_millis(50);
 
-/// How many authenticated clients may wait for [`Listener::accept`]. Those that are more wait at the end of their handshakes.
+/// How many authenticated clients may wait for [`Listener::accept`] before no more connections are taken in; handshakes that have
+/// begun then are ended.
 const WAITING: usize = 64;
 
 /// How long ending the listener may take to be noticed where nobody can connect to it any more.
@@ -40,6 +41,9 @@ struct Open {
     ended: AtomicBool,
     /// The handshakes that go on.
     handshakes: Mutex<BTreeMap<SocketAddr, Closer<TcpStream>>>,
+    /// How many authenticated clients nobody has taken yet.
+    unclaimed: Mutex<usize>,
+    claimed: Condvar,
 }
 
 type Accepted = (Session<TcpStream>, SocketAddr);
@@ -86,6 +90,7 @@ impl Listener {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let (session, peer) =
             accepted.map_err(|_| io::Error::other("nobody takes connections in any more"))?;
+        self.open.claim();
         Ok((session.into_stream(), peer))
     }
 }
@@ -94,6 +99,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.open.ended.store(true, Ordering::Release);
         lock(&self.open.handshakes).values().for_each(Closer::close);
+        self.open.wake();
         // A connection wakes the thread that waits for one.
         let woken = TcpStream::connect_timeout(&reachable(self.address), WAKING).is_ok();
         // The port is free once that thread has ended. It may be this one, if it is the observer that drops the listener.
@@ -127,6 +133,7 @@ struct Taking {
 impl Taking {
     fn run(&self, listener: &TcpListener) {
         loop {
+            self.open.wait_for_room();
             let connection = listener.accept();
             if self.open.ended.load(Ordering::Acquire) {
                 return;
@@ -148,8 +155,11 @@ impl Taking {
                 accept_closable(&taking.service, socket, peer.ip(), |handle| taking.open.enter(peer, handle));
             taking.open.leave(peer);
             match accepted {
-                // Nobody is there any more to take it.
-                Ok(session) => drop(taking.send.send((session, peer))),
+                Ok(session) => {
+                    taking.open.offer();
+                    // If it fails, nobody is there any more to take it.
+                    drop(taking.send.send((session, peer)));
+                }
                 Err(failure) => (taking.told)(Unaccepted::Refused { peer, failure: &failure }),
             }
         };
@@ -166,6 +176,29 @@ impl Open {
             closer.close();
         }
         handshakes.insert(peer, closer);
+    }
+
+    /// Waits until fewer clients than [`WAITING`] are unclaimed: more connections wait in the system's backlog.
+    fn wait_for_room(&self) {
+        let is_full = |unclaimed: &mut usize| *unclaimed >= WAITING && !self.ended.load(Ordering::Acquire);
+        drop(self.claimed.wait_while(lock(&self.unclaimed), is_full));
+    }
+
+    fn wake(&self) {
+        // Held once, so that nobody is between the look and the wait.
+        drop(lock(&self.unclaimed));
+        self.claimed.notify_all();
+    }
+
+    fn offer(&self) {
+        let mut unclaimed = lock(&self.unclaimed);
+        *unclaimed = unclaimed.saturating_add(1);
+    }
+
+    fn claim(&self) {
+        let mut unclaimed = lock(&self.unclaimed);
+        *unclaimed = unclaimed.saturating_sub(1);
+        self.claimed.notify_all();
     }
 
     fn leave(&self, peer: SocketAddr) {
