@@ -24,7 +24,7 @@ pub(crate) fn handshake_limits(wanted: HandshakeLimits) -> HandshakeLimits {
 /// The limits for which three quarters of the descriptors suffice.
 fn within(descriptors: u64, wanted: HandshakeLimits) -> HandshakeLimits {
     let room = usize::try_from(descriptors / 4).unwrap_or(usize::MAX).saturating_mul(3).max(1);
-    HandshakeLimits { total: wanted.total.min(room), per_address: wanted.per_address.min(room) }
+    HandshakeLimits { total: wanted.total.min(room), per_address: wanted.per_address.min(room), ..wanted }
 }
 
 /// The limit of open descriptors after it was raised; `None` if there is none.
@@ -60,7 +60,8 @@ mod tests {
             (21_848, 16_384, 1_024),
             (u64::MAX, 16_384, 1_024),
         ] {
-            assert_eq!(within(descriptors, wanted), HandshakeLimits { total, per_address }, "{descriptors}");
+            let limits = HandshakeLimits { total, per_address, ..wanted };
+            assert_eq!(within(descriptors, wanted), limits, "{descriptors}");
         }
     }
 }

@@ -13,6 +13,12 @@ pub(crate) fn line(text: &str) {
     tracing::info!("{text}");
 }
 
+/// Writes one line that helps to find a fault.
+pub(crate) fn detail(text: &str) {
+    logging::ready();
+    tracing::debug!("{text}");
+}
+
 /// Writes one line about what somebody should look at.
 pub(crate) fn warning(text: &str) {
     logging::ready();

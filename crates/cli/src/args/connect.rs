@@ -58,7 +58,7 @@ pub(crate) struct ConnectArguments {
     #[arg(long, conflicts_with = "message")]
     pub(crate) allow_unmarked_end: bool,
     /// Listen here, and carry what programs of this machine say to the service and back, each connection in one of its own
-    #[arg(long, value_name = "ADDR", conflicts_with = "message")]
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "message")]
     pub(crate) listen: Option<SocketAddr>,
     /// End a tunnel through which nothing has gone either way for so many seconds
     #[arg(long, value_name = "SECONDS", requires = "listen", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]

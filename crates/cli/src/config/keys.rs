@@ -130,6 +130,7 @@ const LISTENER: &[&str] = &[
 const LIMITS: &[&str] = &[
     "handshakes",
     "handshakes_per_address",
+    "handshake_memory",
     "tunnels",
     "failed_attempts",
     "failed_attempts_block",

@@ -187,11 +187,17 @@ const DEFAULT_FAILED_ATTEMPTS_BLOCK: u32 = 100;
 /// Refusals that are logged in a second of one address where nothing is said.
 const DEFAULT_REFUSAL_LOG_LINES: u32 = 10;
 
+/// What all handshakes hold together: no less than one of them may need, in bytes.
+const MIN_HANDSHAKE_MEMORY: u64 = 1 << 20;
+const MAX_HANDSHAKE_MEMORY: u64 = 1 << 40;
+
 fn limits(table: &Table, faults: &mut Vec<Fault>) -> LimitsConfig {
     let mut reader = Reader::new(table, faults);
     let default = HandshakeLimits::default();
     let total = reader.one("handshakes", count(1)).unwrap_or(default.total);
     let per_address = reader.one("handshakes_per_address", count(1)).unwrap_or(default.per_address);
+    let memory = reader.one("handshake_memory", forms::size(MIN_HANDSHAKE_MEMORY..=MAX_HANDSHAKE_MEMORY));
+    let memory = memory.unwrap_or(default.memory);
     let tunnels = reader.one("tunnels", count(1));
     let attempts =
         reader.one("failed_attempts", forms::number(0..=MAX_COUNT)).unwrap_or(DEFAULT_FAILED_ATTEMPTS);
@@ -207,7 +213,7 @@ fn limits(table: &Table, faults: &mut Vec<Fault>) -> LimitsConfig {
     }
     let lines = reader.one("refusal_log_lines_per_second", forms::number(0..=MAX_COUNT));
     LimitsConfig {
-        handshakes: HandshakeLimits { total, per_address },
+        handshakes: HandshakeLimits { total, per_address, memory },
         tunnels: tunnels.unwrap_or_else(|| usize::try_from(DEFAULT_TUNNELS).unwrap_or(usize::MAX)),
         failed_attempts: (attempts > 0).then_some(attempts),
         failed_attempts_block: (block > 0).then_some(block),

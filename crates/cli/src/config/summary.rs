@@ -4,6 +4,7 @@ use super::forms::written_duration;
 use super::listener::{Bindings, KeySource, ListenerConfig, NtlmAccounts, Target};
 use super::sections::{OnAbsence, ReplayStoreConfig};
 use super::{Allow, Config, LimitsConfig, UpstreamIdentity};
+use crate::serve::memory::MemoryBound;
 use countersign::audit::OnAuditFailure;
 use countersign::framing::Framing;
 use countersign::replay::Durability;
@@ -43,7 +44,11 @@ impl Config {
         let log =
             ("log", format!("{} from level {level} on", format!("{:?}", self.log.format).to_lowercase()));
         let drain = ("drain deadline", written_duration(self.drain_deadline));
-        let fixed = [("replay store", self.replay_store()), ("limits", limits(&self.limits))];
+        let fixed = [
+            ("replay store", self.replay_store()),
+            ("limits", limits(&self.limits)),
+            ("memory", MemoryBound::of(self).to_string()),
+        ];
         state.into_iter().chain(fixed).chain(audit).chain(metrics).chain([log, drain]).collect()
     }
 

@@ -18,6 +18,7 @@ use countersign::proto::ntlm::nt_hash;
 use countersign::proto::policy::InitiatorPolicy;
 use countersign::{Client, ClientConfig, ClientCredential, Delegate, TicketClient};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Whom to reach, and with what. It can be asked for a client again and again, and keeps the tickets that it got.
@@ -31,6 +32,8 @@ pub(super) struct Wanted {
     tickets: TicketClient,
     iakerb: bool,
     allow_encrypted_timestamp: bool,
+    /// Whether it was told that the login goes through the service.
+    told: AtomicBool,
 }
 
 impl Wanted {
@@ -54,6 +57,7 @@ impl Wanted {
             options,
             iakerb: arguments.iakerb,
             allow_encrypted_timestamp: arguments.allow_encrypted_timestamp,
+            told: AtomicBool::new(false),
         })
     }
 
@@ -74,7 +78,7 @@ impl Wanted {
             (Ok(initiator), _, None) => Ok(initiator),
             (Ok(initiator), _, Some(password)) => initiator.with_ntlm(password.clone()),
             (Err(refusal), Some(login), _) if is_without_kdc(&refusal) => {
-                if !self.iakerb {
+                if !self.iakerb && !self.told.swap(true, Ordering::Relaxed) {
                     let code = refusal.code();
                     report::line(&format!("no KDC to ask ({code}): logging in through the service"));
                 }

@@ -6,7 +6,8 @@ use crate::args::ConnectArguments;
 use crate::{announce, report, signals};
 use countersign::proto::error::Refusal;
 use countersign::tokio::{AuthStream, connect};
-use countersign::tunnel::{Carrying, Plain, TunnelEnd, carry};
+use countersign::tunnel::{Carried, Carrying, Plain, TunnelEnd, carry};
+use rustix::net::sockopt::set_socket_keepalive;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,9 @@ pub(super) async fn serve(
     };
     let deadline = Duration::from_secs(arguments.handshake_deadline);
     let tunnels = Arc::new(Tunnels { wanted, address: arguments.address.clone(), deadline, carrying });
+    if !address.ip().is_loopback() {
+        report::warning(&format!("whoever reaches {address} reaches {} as this user", arguments.spn));
+    }
     announce::listening(&listener)?;
     tokio::select! {
         () = accept(tunnels, listener) => Ok(()),
@@ -60,22 +64,34 @@ async fn accept(tunnels: Arc<Tunnels>, listener: TcpListener) {
 }
 
 /// One program's connection, from its beginning to its end.
-async fn attend(tunnels: Arc<Tunnels>, plain: TcpStream, peer: SocketAddr) {
+async fn attend(tunnels: Arc<Tunnels>, program: TcpStream, peer: SocketAddr) {
     // Small messages must not wait for more to come; if the system refuses, they do.
-    let _ = plain.set_nodelay(true);
+    let _ = program.set_nodelay(true);
+    // Whatever ends it before the tunnel is done, the program must not take it for an end.
+    let plain = Plain::from(program);
     let sealed = match tunnels.reach(peer).await {
         Ok(sealed) => sealed,
-        Err(refusal) => {
-            report::line(&format!("{peer} has no tunnel: {refusal}"));
-            // The program must not take it for an end.
-            let _ = plain.set_zero_linger();
-            return;
-        }
+        Err(refusal) => return report::line(&format!("{peer} has no tunnel: {refusal}")),
     };
-    let carried = carry(sealed, Plain::from(plain), tunnels.carrying, &(), pending()).await;
+    let carried = carry(sealed, plain, tunnels.carrying, &(), pending()).await;
     if carried.end != TunnelEnd::Done {
-        let why = carried.refusal.map_or_else(String::new, |refusal| format!(": {refusal}"));
-        report::line(&format!("{peer} tunnel ended ({}){why}", carried.end.word()));
+        report::line(&format!("{peer} was cut off: {}", why(&carried)));
+    }
+}
+
+/// Why a tunnel was not done. In it the service is what a client is to the service.
+fn why(carried: &Carried) -> String {
+    let how = match carried.end {
+        TunnelEnd::Idle => "nothing went either way for the idle timeout",
+        TunnelEnd::Client => "the service's connection ended before it was done",
+        TunnelEnd::Message => "what came from the service was refused",
+        TunnelEnd::Upstream => "this program's own connection failed",
+        TunnelEnd::Expired => "the ticket ended",
+        other => other.word(),
+    };
+    match &carried.refusal {
+        Some(refusal) => format!("{how}: {refusal}"),
+        None => how.to_owned(),
     }
 }
 
@@ -84,6 +100,9 @@ impl Tunnels {
         // The service must not wait for our KDC, so the ticket comes first.
         let client = self.wanted.client().await?;
         let socket = reach(&self.address, self.deadline).await?;
+        // Only so is it found out some day that the service's machine is gone, where no idle timeout is set. If the system
+        // refuses, it is not.
+        let _ = set_socket_keepalive(&socket, true);
         let session = connect(&client, socket).await.map_err(|failure| failure.refusal)?;
         report::line(&format!("{peer} {}", outcome(session.facts(), &client)));
         Ok(session.into_stream())

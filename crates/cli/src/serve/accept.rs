@@ -47,16 +47,17 @@ async fn take(
         }
         Ok((socket, peer)) => {
             let open = process.drain.opened();
-            let client = client::attend(process.clone(), listener.clone(), socket, peer);
+            let (process, listener) = (process.clone(), listener.clone());
+            // Begun inside of the task, which would else have room for it twice.
             tokio::spawn(async move {
-                client.await;
+                client::attend(process, listener, socket, peer).await;
                 drop(open);
             });
         }
         Err(error) => {
             report::warning(&format!("cannot accept a connection: {error}"));
             if descriptors::are_exhausted(&error) {
-                listener.service.admission().shed();
+                process.admission.shed();
             }
             sleep(REST).await;
         }

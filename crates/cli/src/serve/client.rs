@@ -42,7 +42,8 @@ pub(super) async fn attend(
     };
     drop(in_flight);
     match accepted {
-        Ok(session) => client.serve(session).await,
+        // In a box: a connection that never gets so far need not have room for it.
+        Ok(session) => Box::pin(client.serve(session)).await,
         Err(failure) => client.refused(&failure),
     }
 }

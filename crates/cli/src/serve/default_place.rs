@@ -34,7 +34,7 @@ pub(super) fn open(
     listeners: &[ListenerConfig],
     settings: impl Fn(&Path) -> FileReplayConfig,
 ) -> Option<FileReplayStore> {
-    let opened = base().ok_or_else(no_home).and_then(|base| {
+    let opened = realm_of(listeners).or_else(base).ok_or_else(no_home).and_then(|base| {
         make(&base).map_err(|error| unusable(&base, &error))?;
         forget_old(&base);
         open_in(&base, listeners, settings)
@@ -76,6 +76,16 @@ fn tell(folder: &Path, taken: Option<&Refusal>) {
 
 fn in_memory(refusal: &Refusal) -> String {
     format!("replays are remembered until restart only: {}; name a folder with --state", refusal.saw())
+}
+
+/// The folder of the realm, if all that is served is one: its process has it for itself.
+fn realm_of(listeners: &[ListenerConfig]) -> Option<PathBuf> {
+    let mut folders = listeners.iter().map(|listener| match &listener.keys {
+        KeySource::Realm { folder, .. } => Some(folder),
+        KeySource::Keytab(_) => None,
+    });
+    let first = folders.next()??;
+    folders.all(|folder| folder == Some(first)).then(|| first.clone())
 }
 
 /// The folder that the service manager, this system or the user has for such things.

@@ -1,7 +1,7 @@
 //! The listeners of the configuration, with their services and sockets.
 
 use super::process::Process;
-use super::services::{self, Made};
+use super::services::{self, Made, Realms};
 use crate::config::{Config, ListenAddress, ListenerConfig, Target};
 use crate::systemd::Inherited;
 use crate::{announce, report};
@@ -12,6 +12,7 @@ use countersign::proto::error::Refusal;
 use countersign::realm::ServedRealm;
 use countersign::rotation::WatchedKeytab;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -27,6 +28,8 @@ pub(super) struct Listener {
     pub(super) metrics: Arc<ListenerMetrics>,
     listen: Vec<ListenAddress>,
     keytab: Option<Arc<WatchedKeytab>>,
+    /// How many changes of the realm's keys are counted.
+    key_changes: AtomicU64,
 }
 
 /// A socket of a listener.
@@ -36,15 +39,18 @@ pub(super) struct Bound {
 }
 
 impl Listener {
-    /// All of the configuration.
-    pub(super) fn all(config: &Config, process: &Arc<Process>) -> Result<Vec<Arc<Self>>, Refusal> {
-        let made = |listener| Self::new(config, listener, process).map(Arc::new);
-        config.listeners.iter().map(made).collect()
+    /// All of the configuration, and the realms that they serve.
+    pub(super) fn all(config: &Config, process: &Arc<Process>) -> Result<(Vec<Arc<Self>>, Realms), Refusal> {
+        let mut realms = Realms::default();
+        let made = |listener| Self::new(listener, process, &mut realms).map(Arc::new);
+        let listeners: Vec<_> = config.listeners.iter().map(made).collect::<Result<_, _>>()?;
+        listeners.iter().for_each(|listener| listener.look_at_keys());
+        Ok((listeners, realms))
     }
 
-    fn new(config: &Config, listener: &ListenerConfig, process: &Arc<Process>) -> Result<Self, Refusal> {
+    fn new(listener: &ListenerConfig, process: &Arc<Process>, realms: &mut Realms) -> Result<Self, Refusal> {
         let metrics = process.metrics.listener(&listener.name);
-        let Made { service, realm, keytab } = services::service(config, listener, process, &metrics)?;
+        let Made { service, realm, keytab } = services::service(listener, process, &metrics, realms)?;
         Ok(Self {
             name: listener.name.clone(),
             framing: match listener.framing {
@@ -59,7 +65,19 @@ impl Listener {
             metrics,
             listen: listener.listen.clone(),
             keytab,
+            key_changes: AtomicU64::new(0),
         })
+    }
+
+    /// Looks for other keys, and counts those that came without that. It may block for a moment.
+    pub(super) fn look_at_keys(&self) {
+        self.service.refresh_keys();
+        if self.realm.is_some() {
+            let changes = self.service.key_changes();
+            if self.key_changes.swap(changes, Ordering::Relaxed) != changes {
+                self.metrics.keys_loaded(self.service.acceptor().keys(), None);
+            }
+        }
     }
 
     /// Reads the keytab, if the keys are in one, whether or not it seems to have changed.
@@ -87,6 +105,14 @@ pub(super) async fn bind(
         }
     }
     Ok(bound)
+}
+
+/// Says for the next one who tries to serve the realm where this process does.
+pub(super) fn tell(realm: &Arc<ServedRealm>, bound: &[Bound]) -> Result<(), Refusal> {
+    let is_its = |bound: &&Bound| bound.listener.realm.as_ref().is_some_and(|its| Arc::ptr_eq(its, realm));
+    let addresses = bound.iter().filter(is_its).map(|bound| bound.socket.local_addr());
+    let addresses: Vec<_> = addresses.flatten().map(|address| address.to_string()).collect();
+    realm.tell(&format!("serves {}", addresses.join(" ")))
 }
 
 async fn socket(address: &ListenAddress, inherited: &mut Inherited) -> Result<TcpListener, Refusal> {

@@ -8,6 +8,7 @@ mod client;
 mod default_place;
 mod echo;
 mod listeners;
+pub(crate) mod memory;
 mod process;
 mod replay;
 mod services;
@@ -21,14 +22,18 @@ use crate::signals::{Signals, Told};
 use crate::systemd::{self, Inherited};
 use crate::{announce, descriptors, logging, report};
 use countersign::proto::error::Refusal;
-use countersign::realm::{Administered, AdministrationLine, ServedRealm};
+use countersign::realm::{Administered, AdministrationLine};
 use listeners::{Bound, Listener};
-use process::Process;
+use memory::MemoryBound;
+use process::{Process, Standing};
+use services::Realms;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How often keytabs are looked at while nobody needs a new key.
@@ -48,28 +53,30 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<(), Refusal> {
     let mut config = loaded.config;
     // Before anything is opened.
     config.limits.handshakes = descriptors::handshake_limits(config.limits.handshakes);
-    let process = Arc::new(Process::new(&config)?);
-    let listeners = Listener::all(&config, &process)?;
+    report::detail(&format!("memory: {}", MemoryBound::of(&config)));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| announce::listen_failed("the program's own event loop", &error))?;
-    runtime.block_on(serve(&config, process, listeners))
+    runtime.block_on(serve(&config))
 }
 
-async fn serve(config: &Config, process: Arc<Process>, listeners: Vec<Arc<Listener>>) -> Result<(), Refusal> {
-    let mut signals = Signals::caught()?;
+async fn serve(config: &Config) -> Result<(), Refusal> {
+    // A file that may not grow any more is an error of the write, and no reason to be killed; if the signal cannot be caught,
+    // it is one.
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let mut inherited = Inherited::from_environment();
-    let bound = listeners::bind(&listeners, &mut inherited).await?;
     let mut tasks = JoinSet::new();
+    let standing = Standing::new(config)?;
+    // First, so that whoever asks is told that the service is about to start: stores and realms may take their time.
     if let Some(metrics) = &config.metrics {
-        let listener = TcpListener::bind(metrics.listen).await;
-        let listener =
-            listener.map_err(|error| announce::listen_failed(&metrics.listen.to_string(), &error))?;
-        observe(listener, &process, &mut tasks)?;
+        observe(metrics.listen, &standing, &mut tasks).await?;
     }
+    let process = Arc::new(Process::new(config, standing)?);
+    let (listeners, realms) = Listener::all(config, &process)?;
+    let mut signals = Signals::caught()?;
+    let bound = listeners::bind(&listeners, &mut inherited).await?;
     for name in inherited.left() {
         report::warning(&format!("the inherited socket {name} is not used by any listener"));
     }
-    let realms: Vec<_> = listeners.iter().filter_map(|listener| listener.realm.clone()).collect();
     begin(bound, &process, &realms, &mut tasks)?;
     watch(&process, &listeners, &mut tasks);
     process.readiness.started();
@@ -79,13 +86,15 @@ async fn serve(config: &Config, process: Arc<Process>, listeners: Vec<Arc<Listen
     }
     end(config, &process, &mut signals).await;
     // What is only in memory of the realms goes to the disk.
-    realms.iter().try_for_each(|realm| realm.save())
+    realms.served().try_for_each(|realm| realm.save())
 }
 
-fn observe(listener: TcpListener, process: &Process, tasks: &mut JoinSet<()>) -> Result<(), Refusal> {
-    let address = listener.local_addr().map_err(|error| announce::listen_failed("metrics", &error))?;
-    report::line(&format!("metrics at http://{address}/metrics"));
-    let observed = Observed { metrics: process.metrics.clone(), readiness: process.readiness.clone() };
+async fn observe(address: SocketAddr, standing: &Standing, tasks: &mut JoinSet<()>) -> Result<(), Refusal> {
+    let failed = |error| announce::listen_failed(&address.to_string(), &error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    report::line(&format!("metrics at http://{bound}/metrics"));
+    let observed = Observed { metrics: standing.metrics.clone(), readiness: standing.readiness.clone() };
     tasks.spawn(http::serve(listener, observed));
     Ok(())
 }
@@ -94,14 +103,15 @@ fn observe(listener: TcpListener, process: &Process, tasks: &mut JoinSet<()>) ->
 fn begin(
     bound: Vec<Bound>,
     process: &Arc<Process>,
-    realms: &[Arc<ServedRealm>],
+    realms: &Realms,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), Refusal> {
+    realms.served().try_for_each(|realm| listeners::tell(realm, &bound))?;
     for Bound { listener, socket } in bound {
         announce::listening(&socket)?;
         tasks.spawn(accept::clients(process.clone(), listener, socket));
     }
-    for realm in realms.iter().cloned() {
+    for realm in realms.served().cloned() {
         tasks.spawn(async move {
             let told = |done: Administered| report::line(&AdministrationLine::from(&done).described());
             if let Err(refusal) = realm.tend(told).await {
@@ -116,15 +126,7 @@ fn begin(
 fn watch(process: &Arc<Process>, listeners: &[Arc<Listener>], tasks: &mut JoinSet<()>) {
     let refusals = process.clone();
     tasks.spawn(async move { refusals.refusals.tell().await });
-    let watched = listeners.to_vec();
-    tasks.spawn(async move {
-        let mut ticks = interval(LOOK_AT_KEYS);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            watched.iter().for_each(|listener| listener.service.refresh_keys());
-        }
-    });
+    tasks.spawn(look_at_keys(listeners.to_vec()));
     if let Some(watchdog) = process.watchdog.clone() {
         let drain = process.drain.clone();
         tasks.spawn(async move {
@@ -133,6 +135,20 @@ fn watch(process: &Arc<Process>, listeners: &[Arc<Listener>], tasks: &mut JoinSe
                 Err(refusal) => report::failure(&refusal),
             }
         });
+    }
+}
+
+async fn look_at_keys(listeners: Vec<Arc<Listener>>) {
+    let mut ticks = interval(LOOK_AT_KEYS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let listeners = listeners.clone();
+        // A file that is being written is waited for, and clients are not to wait with it.
+        let looked = spawn_blocking(move || listeners.iter().for_each(|listener| listener.look_at_keys()));
+        if looked.await.is_err() {
+            return;
+        }
     }
 }
 

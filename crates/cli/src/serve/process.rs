@@ -9,6 +9,7 @@ use crate::report;
 use crate::systemd::Watchdog;
 use countersign::attempts::{AttemptLimits, FailedAttempts};
 use countersign::audit::{AuditEvent, AuditFile, AuditTrail};
+use countersign::limits::Admission;
 use countersign::metrics::Metrics;
 use countersign::proto::error::Refusal;
 use countersign::replay::ReplayStore;
@@ -22,6 +23,8 @@ pub(super) struct Process {
     /// One store for all: services that share a key must share it.
     pub(super) replay: Arc<dyn ReplayStore>,
     pub(super) audit: Option<Arc<AuditTrail>>,
+    /// Counts the handshakes of all listeners.
+    pub(super) admission: Admission,
     pub(super) attempts: Arc<FailedAttempts>,
     pub(super) refusals: RefusalLog,
     pub(super) drain: Drain,
@@ -31,12 +34,27 @@ pub(super) struct Process {
     pub(super) sessions: Arc<Semaphore>,
 }
 
-impl Process {
+/// How the service stands, before and while it serves.
+pub(super) struct Standing {
+    pub(super) metrics: Metrics,
+    pub(super) readiness: Readiness,
+    drain: Drain,
+    audit: Option<Arc<AuditTrail>>,
+}
+
+impl Standing {
     pub(super) fn new(config: &Config) -> Result<Self, Refusal> {
-        let metrics = Metrics::default();
+        let (metrics, drain) = (Metrics::default(), Drain::new());
         let audit = audit(config, &metrics)?;
-        let drain = Drain::new();
         let readiness = Readiness::new(drain.clone(), audit.clone().map(probe).into_iter().collect());
+        Ok(Self { metrics, readiness, drain, audit })
+    }
+}
+
+impl Process {
+    /// It may block for as long as stores take.
+    pub(super) fn new(config: &Config, standing: Standing) -> Result<Self, Refusal> {
+        let Standing { metrics, readiness, drain, audit } = standing;
         let replay = replay::store(config, &metrics, &readiness)?;
         let throttle = ThrottleLimits {
             per_address: config.limits.refusal_log_lines_per_second,
@@ -45,6 +63,7 @@ impl Process {
         Ok(Self {
             readiness,
             refusals: RefusalLog::new(throttle, metrics.clone()),
+            admission: Admission::new(config.limits.handshakes),
             attempts: Arc::new(FailedAttempts::new(AttemptLimits {
                 delay_after: config.limits.failed_attempts,
                 block_after: config.limits.failed_attempts_block,

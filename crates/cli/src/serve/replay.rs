@@ -28,7 +28,7 @@ pub(super) fn store(
             if let Some(state) = &config.state {
                 make_folder(state)?;
             }
-            let observer = Box::new(observer(metrics, readiness));
+            let observer = Box::new(observer(metrics, readiness, OnAbsence::Refuse));
             let settings = FileReplayConfig::new(folder, skew);
             let durability = *durability;
             Arc::new(FileReplayStore::open(FileReplayConfig { durability, capacity, observer, ..settings })?)
@@ -37,7 +37,7 @@ pub(super) fn store(
             let settings = |folder: &Path| FileReplayConfig {
                 durability: *durability,
                 capacity,
-                observer: Box::new(observer(metrics, readiness)),
+                observer: Box::new(observer(metrics, readiness, OnAbsence::Refuse)),
                 ..FileReplayConfig::new(folder, skew)
             };
             match default_place::open(&config.listeners, settings) {
@@ -46,7 +46,8 @@ pub(super) fn store(
             }
         }
         ReplayStoreConfig::Valkey(valkey) => {
-            valkey_store(config, valkey, skew, Box::new(observer(metrics, readiness)))?
+            let observer = Box::new(observer(metrics, readiness, valkey.on_absence));
+            valkey_store(config, valkey, skew, observer)?
         }
     })
 }
@@ -109,12 +110,18 @@ fn make_folder(path: &Path) -> Result<(), Refusal> {
     }
 }
 
-/// What befalls a store is told, and kept for who asks whether the service is ready.
-fn observer(metrics: &Metrics, readiness: &Readiness) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
+/// What befalls a store is told, and kept for who asks whether the service is ready: it is, where memory does instead.
+fn observer(
+    metrics: &Metrics,
+    readiness: &Readiness,
+    in_absence: OnAbsence,
+) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
     let (metrics, readiness) = (metrics.clone(), readiness.clone());
     move |event| match event {
         Event::Failing(refusal) => {
-            readiness.amiss(STORE, format!("{STORE}: {}", refusal.saw()));
+            if in_absence == OnAbsence::Refuse {
+                readiness.amiss(STORE, format!("{STORE}: {}", refusal.saw()));
+            }
             report::failure(refusal);
         }
         Event::Recovered => {

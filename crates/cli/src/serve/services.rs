@@ -2,14 +2,14 @@
 
 use super::client::no_place;
 use super::process::Process;
-use crate::config::{BindingSource, Bindings, Config, KeySource, ListenerConfig, NtlmAccounts};
+use crate::config::{BindingSource, Bindings, KeySource, ListenerConfig, NtlmAccounts};
 use crate::{login, report, sources};
 use countersign::accounts::{AccountFile, Accounts, Winbind};
 use countersign::attempts::Attempt;
 use countersign::kdc::{KdcPatience, Kdcs};
 use countersign::metrics::ListenerMetrics;
 use countersign::proto::context::Acceptor;
-use countersign::proto::error::Refusal;
+use countersign::proto::error::{Refusal, code};
 use countersign::proto::gss::ChannelBindings;
 use countersign::proto::krb5::keys::ServiceKeys;
 use countersign::proto::policy::{AcceptorPolicy, IakerbPolicy, NtlmService};
@@ -18,6 +18,7 @@ use countersign::relay::{KdcRelay, Relay};
 use countersign::rotation::{KeytabEvent, WatchedKeytab};
 use countersign::service::{Authorizer, Holder};
 use countersign::{Service, ServiceConfig, files};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,22 +33,22 @@ pub(super) struct Made {
 
 /// The service of `listener`.
 pub(super) fn service(
-    config: &Config,
     listener: &ListenerConfig,
     process: &Arc<Process>,
     metrics: &Arc<ListenerMetrics>,
+    realms: &mut Realms,
 ) -> Result<Made, Refusal> {
-    let realm = open_realm(listener)?;
+    let realm = realms.of(listener)?;
     let (made, keytab) = match &realm {
         Some(realm) => (service_config(realm, policy(listener)?)?, None),
-        None => service_by_keytab(listener, process, metrics)?,
+        None => service_by_keytab(listener, metrics)?,
     };
     let service = Service::new(ServiceConfig {
         replay: Arc::clone(&process.replay),
         key_source: keytab.clone().map(|keytab| -> Arc<dyn countersign::rotation::KeySource> { keytab }),
         framing: listener.framing,
         accounts: accounts(listener)?,
-        limits: config.limits.handshakes,
+        admission: process.admission.clone(),
         handshake_deadline: listener.handshake_deadline,
         max_message: listener.max_message,
         end_with_ticket: listener.sessions_end_with_ticket,
@@ -57,7 +58,6 @@ pub(super) fn service(
     });
     if let Some(realm) = &realm {
         realm.keep_up(&service)?;
-        metrics.keys_loaded(service.acceptor().keys(), None);
     }
     Ok(Made { service, realm, keytab })
 }
@@ -87,21 +87,59 @@ fn hold_refusal(process: &Arc<Process>, metrics: &Arc<ListenerMetrics>) -> Optio
     }))
 }
 
-fn open_realm(listener: &ListenerConfig) -> Result<Option<Arc<ServedRealm>>, Refusal> {
-    let KeySource::Realm { folder, master_key_file } = &listener.keys else { return Ok(None) };
-    let addresses: Vec<_> = listener.listen.iter().map(ToString::to_string).collect();
-    let place = RealmFolder::new(folder);
-    let place = match master_key_file {
-        Some(file) => place.with_master_key_file(file),
-        None => place,
-    };
-    place.serve(&format!("serves {}", addresses.join(" "))).map(Some)
+/// The realms that are served: each is opened once, however many listeners have its folder.
+#[derive(Default)]
+pub(super) struct Realms(Vec<OpenRealm>);
+
+struct OpenRealm {
+    folder: PathBuf,
+    master_key: PathBuf,
+    realm: Arc<ServedRealm>,
+}
+
+impl Realms {
+    /// All of them.
+    pub(super) fn served(&self) -> impl Iterator<Item = &Arc<ServedRealm>> {
+        self.0.iter().map(|open| &open.realm)
+    }
+
+    /// The realm of `listener`, if it has one.
+    fn of(&mut self, listener: &ListenerConfig) -> Result<Option<Arc<ServedRealm>>, Refusal> {
+        let KeySource::Realm { folder, master_key_file } = &listener.keys else { return Ok(None) };
+        let place = RealmFolder::new(folder);
+        let place = match master_key_file {
+            Some(file) => place.with_master_key_file(file),
+            None => place,
+        };
+        let (folder, master_key) = (whole(place.path()), whole(place.master_key_file()));
+        if let Some(open) = self.0.iter().find(|open| open.folder == folder) {
+            return if open.master_key == master_key {
+                Ok(Some(Arc::clone(&open.realm)))
+            } else {
+                Err(two_master_keys(&folder, &open.master_key, &master_key))
+            };
+        }
+        // Where it is served is told once the ports are known.
+        let realm = place.serve("serves clients of a service")?;
+        self.0.push(OpenRealm { folder, master_key, realm: Arc::clone(&realm) });
+        Ok(Some(realm))
+    }
+}
+
+/// Two names of one file are one.
+fn whole(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+fn two_master_keys(folder: &Path, one: &Path, other: &Path) -> Refusal {
+    let saw =
+        format!("realm {} with the master keys {} and {}", folder.display(), one.display(), other.display());
+    Refusal::new(code::CONFIG_CONTRADICTORY, saw, "one database, under one master key")
 }
 
 /// A service with the keys of a keytab, which carries messages to the KDCs of the realms that are named for it.
 fn service_by_keytab(
     listener: &ListenerConfig,
-    process: &Arc<Process>,
     metrics: &Arc<ListenerMetrics>,
 ) -> Result<(ServiceConfig, Option<Arc<WatchedKeytab>>), Refusal> {
     let mut policy = policy(listener)?;
@@ -113,7 +151,7 @@ fn service_by_keytab(
         let patience = KdcPatience { whole: listener.handshake_deadline, ..KdcPatience::of(&conf) };
         relay = Some(Box::new(KdcRelay::new(Kdcs::with_patience(conf, patience))));
     }
-    let (keys, keytab) = keys(listener, process, metrics)?;
+    let (keys, keytab) = keys(listener, metrics)?;
     Ok((ServiceConfig { relay, ..ServiceConfig::new(Acceptor::new(keys, policy)) }, keytab))
 }
 
@@ -121,7 +159,6 @@ fn service_by_keytab(
 /// looked for.
 fn keys(
     listener: &ListenerConfig,
-    process: &Arc<Process>,
     metrics: &Arc<ListenerMetrics>,
 ) -> Result<(ServiceKeys, Option<Arc<WatchedKeytab>>), Refusal> {
     let keytab = match &listener.keys {
@@ -133,22 +170,18 @@ fn keys(
     if listener.ntlm.is_some() && !named && path.try_exists().is_ok_and(|exists| !exists) {
         return Ok((ServiceKeys::none(), None));
     }
-    let (keytab, keys) = WatchedKeytab::open(&path, told_of_keys(listener, process, metrics))?;
+    let (keytab, keys) = WatchedKeytab::open(&path, told_of_keys(listener, metrics))?;
     Ok((keys, Some(Arc::new(keytab))))
 }
 
 /// What becomes of a keytab is counted, and told where it keeps keys from being used.
 fn told_of_keys(
     listener: &ListenerConfig,
-    process: &Arc<Process>,
     metrics: &Arc<ListenerMetrics>,
 ) -> impl Fn(KeytabEvent<'_>) + Send + Sync + 'static {
-    let (name, metrics, readiness) = (listener.name.clone(), Arc::clone(metrics), process.readiness.clone());
+    let (name, metrics) = (listener.name.clone(), Arc::clone(metrics));
     move |event| match event {
-        KeytabEvent::Loaded { keys, modified } => {
-            metrics.keys_loaded(keys, modified);
-            readiness.mended(&format!("keys of {name}"));
-        }
+        KeytabEvent::Loaded { keys, modified } => metrics.keys_loaded(keys, modified),
         KeytabEvent::Failed(refusal) => {
             metrics.keys_failed();
             report::warning(&format!("listener {name} keeps the keys that it has: {refusal}"));

@@ -7,7 +7,9 @@ use countersign::metrics::{Tunnel, TunnelEnd};
 use countersign::proto::error::{Refusal, code};
 use countersign::tokio::Session;
 use countersign::tunnel::{self, Carrying, Identity, Plain, json_line, proxy_v2};
+use rustix::net::sockopt::set_socket_keepalive;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
@@ -22,8 +24,15 @@ pub(super) async fn carry(
 ) -> (TunnelEnd, Option<Refusal>) {
     let stream = session.into_stream();
     let local = stream.get_ref().local_addr().unwrap_or(client.peer);
+    // Only so is it found out some day that a client's machine is gone, where no idle timeout is set. If the system refuses,
+    // it is not.
+    let _ = set_socket_keepalive(stream.get_ref(), true);
     let identity = Identity::new(stream.facts(), client.peer, local);
-    let reached = timeout(upstream.connect_timeout, introduce(upstream, &identity)).await;
+    let mut stop = pin!(client.process.drain.over());
+    let reached = tokio::select! {
+        reached = timeout(upstream.connect_timeout, introduce(upstream, &identity)) => reached,
+        () = &mut stop => return (TunnelEnd::Drained, Some(Drain::refusal())),
+    };
     let plain = match reached.unwrap_or_else(|_| Err(late(upstream.connect_timeout))) {
         Ok(plain) => plain,
         Err(error) => return (TunnelEnd::Unreachable, Some(unreachable(upstream, &error))),
@@ -33,7 +42,7 @@ pub(super) async fn carry(
         allow_unmarked_end: upstream.allow_unmarked_end,
     };
     let stop = async {
-        client.process.drain.over().await;
+        stop.await;
         TunnelEnd::Drained
     };
     let carried = tunnel::carry(stream, plain, carrying, counted, stop).await;
@@ -47,20 +56,23 @@ pub(super) async fn carry(
 
 /// A connection on which the upstream has been told what it is told.
 async fn introduce(upstream: &Upstream, identity: &Identity) -> io::Result<Plain> {
+    let preface = match upstream.identity {
+        UpstreamIdentity::None => Vec::new(),
+        UpstreamIdentity::ProxyV2 => proxy_v2(identity).map_err(io::Error::other)?,
+        UpstreamIdentity::Json => json_line(identity).map_err(io::Error::other)?,
+    };
     let mut plain = match &upstream.address {
         UpstreamAddress::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             // Small messages must not wait for more to come; if the system refuses, they do.
             let _ = stream.set_nodelay(true);
+            // As for the client.
+            let _ = set_socket_keepalive(&stream, true);
             Plain::from(stream)
         }
         UpstreamAddress::Unix(path) => Plain::from(UnixStream::connect(path).await?),
     };
-    match upstream.identity {
-        UpstreamIdentity::None => {}
-        UpstreamIdentity::ProxyV2 => plain.write_all(&proxy_v2(identity)).await?,
-        UpstreamIdentity::Json => plain.write_all(&json_line(identity)).await?,
-    }
+    plain.write_all(&preface).await?;
     Ok(plain)
 }
 

@@ -72,9 +72,9 @@ impl AuditFile {
         let mut open = lock(&self.open);
         self.follow(&mut open, Instant::now());
         // Looked at anew where the last record failed: without clients there may never be another one.
-        open.mend().and_then(|()| open.make_room()).map_err(|error| {
-            open.broken.clone().unwrap_or_else(|| failed(&self.path, &error))
-        })
+        open.mend()
+            .and_then(|()| open.make_room())
+            .map_err(|error| open.broken.clone().unwrap_or_else(|| failed(&self.path, &error)))
     }
 
     /// Opens the file of that name anew, after it was rotated away (SIGHUP).

@@ -186,7 +186,8 @@ impl FrameReader {
 
     /// The length of the buffer after the next call of [`want`](Self::want), in bytes, for who must know before.
     pub(crate) fn next_space(&self) -> usize {
-        let is_full = self.unread.end == self.buffer.len() && !self.unread.is_empty() && self.unread.start == 0;
+        let is_full =
+            self.unread.end == self.buffer.len() && !self.unread.is_empty() && self.unread.start == 0;
         if is_full { self.grown().max(self.buffer.len()) } else { self.buffer.len().max(FIRST_SPACE) }
     }
 

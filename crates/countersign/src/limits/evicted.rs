@@ -42,7 +42,10 @@ impl fmt::Display for Evicted {
         match cause {
             Cause::Memory { held, .. } => {
                 let held = held.saturating_add(FREE_SPACE) / KIB;
-                write!(f, "up to {held} KiB held for {source_address}, longer than any other handshake with long tokens")
+                write!(
+                    f,
+                    "up to {held} KiB held for {source_address}, longer than any other handshake with long tokens"
+                )
             }
             Cause::Places(_) | Cause::Descriptors => {
                 write!(f, "{open} handshakes open from {source_address}, of which this one waited longest")

@@ -1,4 +1,4 @@
-use super::evicted::{Cause, Eviction, Evicted};
+use super::evicted::{Cause, Evicted, Eviction};
 use super::{HandshakeLimits, KIB};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -47,10 +47,8 @@ fn when_full_the_address_with_most_open_loses_the_one_waiting_longest() {
 #[test]
 fn between_addresses_with_equally_many_the_one_waiting_longest_loses() {
     let admission = admission(3, 4);
-    let mut tickets = ["192.0.2.2", "192.0.2.9", "192.0.2.1"]
-        .into_iter()
-        .map(|a| enter(&admission, a))
-        .collect::<Vec<_>>();
+    let mut tickets =
+        ["192.0.2.2", "192.0.2.9", "192.0.2.1"].into_iter().map(|a| enter(&admission, a)).collect::<Vec<_>>();
     tickets.push(enter(&admission, "192.0.2.3"));
     tickets.push(enter(&admission, "192.0.2.4"));
     assert_eq!(lost(&tickets), [0, 1]);

@@ -84,6 +84,7 @@ const ROWS: &[Row] = &[
     db("max_message", "65536"),
     row(Section::Limits, "", "handshakes", "100"),
     row(Section::Limits, "", "handshakes_per_address", "10"),
+    row(Section::Limits, "", "handshake_memory", "\"1 MiB\""),
     row(Section::Limits, "", "tunnels", "50"),
     row(Section::Limits, "", "failed_attempts", "0"),
     row(Section::Limits, "", "failed_attempts_block", "0"),

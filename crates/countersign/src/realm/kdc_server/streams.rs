@@ -16,7 +16,8 @@ use std::time::Duration;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Connections at once, in all and of one address. Beyond that the one that is open longest gives way.
-const CONNECTIONS: HandshakeLimits = HandshakeLimits { total: 1_024, per_address: 128, ..HandshakeLimits::DEFAULT };
+const CONNECTIONS: HandshakeLimits =
+    HandshakeLimits { total: 1_024, per_address: 128, ..HandshakeLimits::DEFAULT };
 
 /// How long accepting rests after an error, such as having no descriptor left: some will come back.
 const REST: Duration = Duration::from_millis(50);

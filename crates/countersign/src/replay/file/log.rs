@@ -76,6 +76,14 @@ impl Log {
         self.active.append(added, self.setting.durability)
     }
 
+    /// Finds out whether entries could be appended.
+    pub(super) fn try_append(&mut self, live: u64, now: Timestamp) -> io::Result<()> {
+        if self.is_due(now) {
+            self.rotate(live, now)?;
+        }
+        self.active.try_append(self.setting.durability)
+    }
+
     fn is_due(&self, now: Timestamp) -> bool {
         let entries = self.active.sealed.entries;
         let age = now.abs_diff(self.begun).as_micros();

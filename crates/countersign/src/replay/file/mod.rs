@@ -196,6 +196,9 @@ impl Drop for FileReplayStore {
     }
 }
 
+/// How often it is tried whether files that could not be written can be.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The thread that writes.
 struct Writer {
     log: Log,
@@ -210,8 +213,12 @@ impl Writer {
     fn run(mut self, queue: &Queue<Asked>) {
         let closing = Closing(queue);
         let mut batch = Vec::new();
-        while queue.take(&mut batch, None) == Woken::Asked {
-            self.write(&mut batch);
+        loop {
+            match queue.take(&mut batch, self.failing.then_some(RETRY)) {
+                Woken::Asked => self.write(&mut batch),
+                Woken::Idle => self.try_again(),
+                Woken::Closed => break,
+            }
         }
         drop(closing);
         let closed = self.log.close();
@@ -228,6 +235,12 @@ impl Writer {
         };
         batch.drain(..).for_each(|waiting| waiting.answer(verdict));
         self.tell(&written);
+    }
+
+    /// While it is failing nobody may come who would find out that it is mended.
+    fn try_again(&mut self) {
+        let tried = self.log.try_append(self.memory.len() as u64, ambient::now());
+        self.tell(&tried);
     }
 
     /// Tells of the first failure, and of the end of failing.

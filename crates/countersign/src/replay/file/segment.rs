@@ -190,6 +190,17 @@ impl Active {
         Ok(())
     }
 
+    /// Finds out whether an entry could be appended, and leaves the file as if nothing had been.
+    pub(super) fn try_append(&self, durability: Durability) -> io::Result<()> {
+        // What a write that failed left must not stand behind what is written here.
+        self.seal()?;
+        self.file.write_all_at(&[0; ENTRY_LEN], offset(self.sealed.entries))?;
+        if durability == Durability::Power {
+            self.file.sync_data()?;
+        }
+        self.seal()
+    }
+
     /// Cuts off what a write that failed may have left at the end.
     pub(super) fn seal(&self) -> io::Result<()> {
         self.file.set_len(offset(self.sealed.entries))
