@@ -68,6 +68,12 @@ pub struct Attempt {
     name: Option<String>,
 }
 
+/// Whether what failed shows that its client holds a key: who only recorded an AP-REQ can send it again.
+#[must_use]
+pub fn proves_a_client(failure: &Failure) -> bool {
+    failure.facts.is_some() && !SAYS_NOTHING_OF_ITS_CLIENT.contains(&failure.refusal.code())
+}
+
 impl Attempt {
     /// The attempt that `failure` was, of a client at `address`; `None` if it was none: the network's fault, or ours.
     #[must_use]

@@ -54,9 +54,12 @@ struct Seen {
     state: Option<State>,
     /// Whether it had come to rest, so that a change will show.
     rested: bool,
-    /// Whether it could not be used.
-    failed: bool,
+    /// When it was found that it could not be used.
+    failed: Option<Instant>,
 }
+
+/// How long a file that could not be used is left alone, unless it changes: the reason may lie outside of it.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// By what a file is known to have changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl WatchedKeytab {
         let Look { state, rested, keys } = look(path);
         let keys = keys?;
         told(KeytabEvent::Loaded { keys: &keys, modified: state.and_then(|state| state.modified) });
-        let seen = Seen { state, rested, failed: false };
+        let seen = Seen { state, rested, failed: None };
         Ok((Self { path: path.to_owned(), told: Box::new(told), seen: Mutex::new(seen) }, keys))
     }
 
@@ -90,14 +93,14 @@ impl WatchedKeytab {
     pub fn reload(&self, replace: &mut dyn FnMut(ServiceKeys)) -> Result<(), Refusal> {
         let mut seen = lock(&self.seen);
         // Who asks is told, whatever was told before.
-        seen.failed = false;
+        seen.failed = None;
         self.read(&mut seen, replace)
     }
 
     fn read(&self, seen: &mut Seen, replace: &mut dyn FnMut(ServiceKeys)) -> Result<(), Refusal> {
         let Look { state, rested, keys } = look(&self.path);
-        let is_told = seen.failed && state == seen.state;
-        *seen = Seen { state, rested, failed: keys.is_err() };
+        let is_told = seen.failed.is_some() && state == seen.state;
+        *seen = Seen { state, rested, failed: keys.is_err().then(Instant::now) };
         match keys {
             Ok(keys) => {
                 let modified = state.and_then(|state| state.modified);
@@ -119,7 +122,8 @@ impl KeySource for WatchedKeytab {
     fn refresh(&self, replace: &mut dyn FnMut(ServiceKeys)) {
         // Held while the file is read, so that whoever comes meanwhile finds the new keys in use.
         let mut seen = lock(&self.seen);
-        if !seen.rested || State::of(&self.path) != seen.state {
+        let again = seen.failed.is_some_and(|failed| failed.elapsed() >= RETRY);
+        if again || !seen.rested || State::of(&self.path) != seen.state {
             // It was told already.
             let _ = self.read(&mut seen, replace);
         }

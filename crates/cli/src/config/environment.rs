@@ -16,7 +16,7 @@ const MAX_VALUE: usize = 64 << 10;
 pub(super) fn apply(settings: &mut Settings, variables: &[(OsString, OsString)], faults: &mut Vec<Fault>) {
     for (name, value) in variables {
         let name = name.to_string_lossy();
-        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| !is_of_kubernetes(rest)) else { continue };
         let origin = Origin::Variable(name.clone().into_owned());
         let Some((table, key)) = setting(settings, rest) else {
             faults.push(Fault::new(origin, Problem::UnknownVariable { hint: hint(settings, &name) }));
@@ -33,6 +33,11 @@ pub(super) fn apply(settings: &mut Settings, variables: &[(OsString, OsString)],
             }
         }
     }
+}
+
+/// Kubernetes tells every container of a namespace where a service called `countersign` is. No setting is called so.
+fn is_of_kubernetes(rest: &str) -> bool {
+    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
 }
 
 fn word(value: &OsStr) -> Option<Value> {

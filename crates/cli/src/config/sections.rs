@@ -182,7 +182,8 @@ const DEFAULT_TUNNELS: u32 = 8_192;
 
 /// Attempts of one address that may fail in a minute where nothing is said.
 const DEFAULT_FAILED_ATTEMPTS: u32 = 10;
-const DEFAULT_FAILED_ATTEMPTS_BLOCK: u32 = 100;
+/// Behind a proxy all clients have one address.
+const DEFAULT_FAILED_ATTEMPTS_BLOCK: u32 = 0;
 
 /// Refusals that are logged in a second of one address where nothing is said.
 const DEFAULT_REFUSAL_LOG_LINES: u32 = 10;

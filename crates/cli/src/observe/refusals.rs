@@ -1,9 +1,10 @@
 //! Refusals in the log: each before authentication is logged only as far as its address has lines left.
 
 use crate::report;
-use countersign::Failure;
+use countersign::attempts::proves_a_client;
 use countersign::metrics::Metrics;
 use countersign::throttle::{RefusalThrottle, Summary, ThrottleLimits};
+use countersign::{Code, Failure, Refusal};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,8 +27,17 @@ impl RefusalLog {
     /// Logs that a client was not let in, or counts it.
     pub(crate) fn refused(&self, listener: &str, peer: SocketAddr, failure: &Failure) {
         // A client that is known by now proved something, which not everybody can.
-        if failure.facts.is_some() || self.has_line(peer, failure) {
+        if proves_a_client(failure) || self.has_line(peer, failure.refusal.code()) {
             report::refused(listener, peer, &failure.refusal);
+        } else {
+            self.metrics.log_line_suppressed();
+        }
+    }
+
+    /// Logs that a connection was closed because its address is shut out, or counts it.
+    pub(crate) fn shut_out(&self, listener: &str, peer: SocketAddr, refusal: &Refusal) {
+        if self.has_line(peer, refusal.code()) {
+            report::refused(listener, peer, refusal);
         } else {
             self.metrics.log_line_suppressed();
         }
@@ -46,8 +56,8 @@ impl RefusalLog {
         told(&self.lock().end());
     }
 
-    fn has_line(&self, peer: SocketAddr, failure: &Failure) -> bool {
-        let decision = self.lock().refused(peer.ip(), failure.refusal.code(), Instant::now());
+    fn has_line(&self, peer: SocketAddr, code: Code) -> bool {
+        let decision = self.lock().refused(peer.ip(), code, Instant::now());
         told(&decision.over);
         decision.log
     }
@@ -66,7 +76,6 @@ mod tests {
     use super::*;
     use crate::config::{LogFormat, LogLevel};
     use crate::logging::tests::logged;
-    use countersign::Refusal;
     use countersign::proto::context::{Facts, Rejected};
     use countersign::proto::error::code;
     use countersign::proto::krb5::facts::BindingsState;

@@ -42,10 +42,11 @@ async fn take(
     accepted: io::Result<(TcpStream, SocketAddr)>,
 ) {
     match accepted {
-        Ok((_, peer)) if process.attempts.admits(peer.ip(), Instant::now()).is_err() => {
-            listener.metrics.connection_blocked();
-        }
         Ok((socket, peer)) => {
+            if let Err(blocked) = process.attempts.admits(peer.ip(), Instant::now()) {
+                listener.metrics.connection_blocked();
+                return process.refusals.shut_out(&listener.name, peer, &blocked.into());
+            }
             let open = process.drain.opened();
             let (process, listener) = (process.clone(), listener.clone());
             // Begun inside of the task, which would else have room for it twice.

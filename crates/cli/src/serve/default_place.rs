@@ -1,7 +1,7 @@
 //! Where replays are kept if nobody says where: so that what was seen is known after a restart with the same command.
 //!
-//! Each service has a folder there by its keys and addresses. Services that are started beside each other with the same ones
-//! have one each, and are told that they do not know of each other's replays.
+//! Each service has a folder there by its keys and addresses. Services whose addresses the system chooses may be started beside
+//! each other with the same command: they have a folder each, and are told that they do not know of each other's replays.
 
 use crate::config::{KeySource, ListenAddress, ListenerConfig};
 use crate::{report, sources};
@@ -28,18 +28,30 @@ const NAME: &str = "replay-";
 /// most.
 const FORGOTTEN: Duration = Duration::from_secs(7 * 86_400);
 
-/// A store in the default place, or `None` if there is none that can be written: then replays are remembered in memory, which
-/// is said.
+/// A store in the default place, or `None` if this machine has none that can be written: then replays are remembered in memory,
+/// which is said.
+///
+/// # Errors
+/// If the place is there and its store cannot be used: it may know of clients that were accepted. Also if another process has
+/// it that was started with the same command, at addresses that are its own.
 pub(super) fn open(
     listeners: &[ListenerConfig],
     settings: impl Fn(&Path) -> FileReplayConfig,
-) -> Option<FileReplayStore> {
-    let opened = realm_of(listeners).or_else(base).ok_or_else(no_home).and_then(|base| {
+) -> Result<Option<FileReplayStore>, Refusal> {
+    let made = realm_of(listeners).or_else(base).ok_or_else(no_home).and_then(|base| {
         make(&base).map_err(|error| unusable(&base, &error))?;
-        forget_old(&base);
-        open_in(&base, listeners, settings)
+        Ok(base)
     });
-    opened.map_err(|refusal| report::warning(&in_memory(&refusal))).ok()
+    match made {
+        Ok(base) => {
+            forget_old(&base);
+            open_in(&base, listeners, settings).map(Some)
+        }
+        Err(refusal) => {
+            report::warning(&in_memory(&refusal));
+            Ok(None)
+        }
+    }
 }
 
 fn open_in(
@@ -48,8 +60,10 @@ fn open_in(
     settings: impl Fn(&Path) -> FileReplayConfig,
 ) -> Result<FileReplayStore, Refusal> {
     let name = format!("{NAME}{:016x}", identity(listeners));
+    // Who has an address of its own is alone with its folder; a process that drains still has it.
+    let beside = if listens_anywhere(listeners) { BESIDE } else { 1 };
     let mut taken = None;
-    for number in 1..=BESIDE {
+    for number in 1..=beside {
         let folder = base.join(if number == 1 { name.clone() } else { format!("{name}-{number}") });
         match FileReplayStore::open(settings(&folder)) {
             Ok(store) => {
@@ -61,6 +75,15 @@ fn open_in(
         }
     }
     Err(taken.unwrap_or_else(no_home))
+}
+
+/// Whether every address is one that the system chooses, so that the same command may be given twice.
+fn listens_anywhere(listeners: &[ListenerConfig]) -> bool {
+    let chosen = |address: &ListenAddress| match address {
+        ListenAddress::Address(address) => address.port() == 0,
+        ListenAddress::Systemd(_) => false,
+    };
+    listeners.iter().all(|listener| listener.listen.iter().all(chosen))
 }
 
 fn tell(folder: &Path, taken: Option<&Refusal>) {
@@ -128,30 +151,38 @@ fn whole(path: &Path) -> PathBuf {
 /// Removes what services left that are served no more.
 fn forget_old(base: &Path) {
     let Ok(folders) = fs::read_dir(base) else { return };
-    let is_ours = |name: &str| name.starts_with(NAME);
-    for folder in folders.filter_map(Result::ok) {
-        if folder.file_name().to_str().is_some_and(is_ours) && is_forgotten(&folder.path()) {
+    for folder in folders.filter_map(Result::ok).filter(is_ours) {
+        // Held while it is removed, so that no service begins in it.
+        if is_old(&folder.path())
+            && let Some(_held) = held(&folder.path())
+        {
             // If it cannot be removed it stays.
             let _ = fs::remove_dir_all(folder.path());
         }
     }
 }
 
+/// Whether it is a folder that we made, and no link to another.
+fn is_ours(folder: &fs::DirEntry) -> bool {
+    let named = folder.file_name().to_str().is_some_and(|name| name.starts_with(NAME));
+    named && folder.file_type().is_ok_and(|kind| kind.is_dir())
+}
+
 /// Whether no file of the folder has changed for long. Who uses it writes who it is when it begins, and an entry now and then.
-fn is_forgotten(folder: &Path) -> bool {
+fn is_old(folder: &Path) -> bool {
     let Ok(files) = fs::read_dir(folder) else { return false };
-    let is_old = |file: io::Result<fs::DirEntry>| {
+    files.into_iter().all(|file| {
         let modified = file.and_then(|file| file.metadata()?.modified());
         let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
         age.is_some_and(|age| age > FORGOTTEN)
-    };
-    files.into_iter().all(is_old) && is_free(folder)
+    })
 }
 
-/// Whether no process holds the folder, which it may do without writing.
-fn is_free(folder: &Path) -> bool {
-    let Ok(lock) = fs::File::open(folder.join("lock")) else { return false };
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+/// The lock of the folder, if no process holds it.
+fn held(folder: &Path) -> Option<fs::File> {
+    let lock = fs::File::open(folder.join("lock")).ok()?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(lock)
 }
 
 fn no_home() -> Refusal {

@@ -40,7 +40,7 @@ pub(super) fn store(
                 observer: Box::new(observer(metrics, readiness, OnAbsence::Refuse)),
                 ..FileReplayConfig::new(folder, skew)
             };
-            match default_place::open(&config.listeners, settings) {
+            match default_place::open(&config.listeners, settings)? {
                 Some(store) => Arc::new(store),
                 None => Arc::new(MemoryReplayStore::new(capacity, skew, &mut rand::rng())),
             }

@@ -83,7 +83,10 @@ fn accept_closable<S: Transport>(
         },
         // The place is held until the last words are said, which being evicted cuts short.
         Err(failed) => {
-            ticket.let_go();
+            // What a client whose ticket was opened said of itself is kept in the failure.
+            if failed.failure.facts.is_none() {
+                ticket.let_go();
+            }
             std::thread::sleep(service.hold_refusal(address, &failed.failure));
             Err(end(&mut stream, failed))
         }

@@ -63,7 +63,10 @@ where
             Err(evicted) => Err(agreed.failed(evicted.into())),
         },
         Err(Failed { failure, last_words }) => {
-            ticket.let_go();
+            // What a client whose ticket was opened said of itself is kept in the failure.
+            if failure.facts.is_none() {
+                ticket.let_go();
+            }
             let held = service.hold_refusal(address, &failure);
             let told = async {
                 if !held.is_zero() {

@@ -87,7 +87,7 @@ const ROWS: &[Row] = &[
     row(Section::Limits, "", "handshake_memory", "\"1 MiB\""),
     row(Section::Limits, "", "tunnels", "50"),
     row(Section::Limits, "", "failed_attempts", "0"),
-    row(Section::Limits, "", "failed_attempts_block", "0"),
+    row(Section::Limits, "", "failed_attempts_block", "200"),
     row(Section::Limits, "", "refusal_log_lines_per_second", "1"),
     row(Section::Replay, "", "store", "\"memory\"").without(&["durability"]),
     row(Section::Replay, "", "durability", "\"power\""),

@@ -71,16 +71,14 @@ impl Log {
         now: Timestamp,
     ) -> io::Result<()> {
         if self.is_due(now) {
-            self.rotate(live, now)?;
+            // If no next file can be begun this one can still be written; it is tried again with the next entries.
+            let _ = self.rotate(live, now);
         }
         self.active.append(added, self.setting.durability)
     }
 
     /// Finds out whether entries could be appended.
-    pub(super) fn try_append(&mut self, live: u64, now: Timestamp) -> io::Result<()> {
-        if self.is_due(now) {
-            self.rotate(live, now)?;
-        }
+    pub(super) fn try_append(&mut self) -> io::Result<()> {
         self.active.try_append(self.setting.durability)
     }
 

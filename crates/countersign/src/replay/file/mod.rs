@@ -239,7 +239,7 @@ impl Writer {
 
     /// While it is failing nobody may come who would find out that it is mended.
     fn try_again(&mut self) {
-        let tried = self.log.try_append(self.memory.len() as u64, ambient::now());
+        let tried = self.log.try_append();
         self.tell(&tried);
     }
 
