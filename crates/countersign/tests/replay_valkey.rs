@@ -14,7 +14,7 @@ mod replay_parts;
 use countersign::replay::{OnAbsence, ReplayStore, ValkeyReplayConfig, ValkeyReplayStore};
 use countersign_proto::error::{Refusal, code};
 use countersign_proto::krb5::replay::ReplayUnavailable::{Changed, Down, Full, Horizon};
-use countersign_proto::krb5::replay::ReplayVerdict::{Fresh, Seen, Unavailable};
+use countersign_proto::krb5::replay::ReplayVerdict::{Fresh, FreshHere, Seen, Unavailable};
 use countersign_testkit::Valkey;
 use proptest::prelude::*;
 use replay_parts::*;
@@ -223,14 +223,14 @@ fn in_absence_memory_stands_in_only_if_that_is_said_and_each_use_is_told() {
     drop(server);
     told.wait_for("failing", 1);
     for number in 2..12 {
-        assert_eq!(verdict(&store, &presented(number, now()), now()), Fresh);
+        assert_eq!(verdict(&store, &presented(number, now()), now()), FreshHere);
         assert_eq!(verdict(&store, &presented(number, now()), now()), Seen);
     }
     assert_eq!(verdict(&store, &presented(1, now()), now()), Seen);
     assert_eq!(told.count("on memory alone"), 10);
     // A store may also begin so.
     let (late, late_told) = telling(other);
-    assert_eq!(verdict(&late, &presented(20, now()), now()), Fresh);
+    assert_eq!(verdict(&late, &presented(20, now()), now()), FreshHere);
     assert_eq!((late_told.count("failing"), late_told.count("on memory alone")), (1, 1));
     let server = Valkey::start_at(port, &[]);
     late_told.wait_for("recovered", 1);

@@ -104,6 +104,9 @@ pub enum Waiver {
     IgnoreTransited,
     /// NTLM was used, which never proves the service.
     AllowNtlm,
+    /// A replay at another instance was not looked for, because the store that they share did not answer. The store's own
+    /// setting gives that up.
+    OnAbsence,
 }
 
 /// The name by which a configuration gives the demand up.
@@ -114,6 +117,7 @@ impl fmt::Display for Waiver {
             Self::AllowUnsealed => "allow_unsealed",
             Self::IgnoreTransited => "ignore_transited",
             Self::AllowNtlm => "allow_ntlm",
+            Self::OnAbsence => "on_absence",
         })
     }
 }
@@ -229,6 +233,8 @@ impl WaiverSet {
             Waiver::AllowUnsealed => self.allow_unsealed,
             Waiver::IgnoreTransited => self.ignore_transited,
             Waiver::AllowNtlm => self.allow_ntlm,
+            // No policy does.
+            Waiver::OnAbsence => false,
         }
     }
 }

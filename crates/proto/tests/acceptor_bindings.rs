@@ -70,6 +70,23 @@ fn a_client_bound_to_the_same_channel_is_accepted() {
     }
 }
 
+/// A service behind several certificates, as while one takes the place of another.
+#[test]
+fn a_client_may_be_bound_to_any_of_several_channels_and_to_no_other() {
+    let several = || {
+        let policy = acceptor_policy(|policy| {
+            policy.channel_bindings = ["a", "b", "c"].map(channel).to_vec();
+            policy.require_channel_bindings = true;
+        });
+        Service::new(&Mint::default(), policy)
+    };
+    for name in ["a", "b", "c"] {
+        assert_eq!(accepts(&mut several(), &request(Some(name), true)), BindingsState::Matched, "{name}");
+    }
+    refuses(several(), &request(Some("d"), true), code::CHANNEL_BINDINGS_MISMATCH);
+    refuses(several(), &request(None, false), code::CHANNEL_BINDINGS_MISSING);
+}
+
 #[test]
 fn a_client_bound_to_nothing_is_accepted_unless_policy_or_the_client_itself_demands_it() {
     let state = accepts(&mut service(Some("a"), false), &request(None, false));

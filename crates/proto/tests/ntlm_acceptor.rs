@@ -138,7 +138,7 @@ fn acceptor_refuses_a_client_that_is_nobody() {
 #[test]
 fn acceptor_refuses_a_guest() {
     let (challenged, message) = Client::honest().authenticate();
-    let claimed = challenged.authenticate(&message, None, false, &[]).unwrap();
+    let claimed = challenged.authenticate(&message, &[], false, &[]).unwrap();
     let Verdict::Valid { session_base_key, identity } = account_file(claimed.request()) else { panic!() };
     let identity = Identity { user: "Guest".to_owned(), guest: true, ..identity };
     let refused = claimed.judge(Verdict::Valid { session_base_key, identity }).err();
@@ -202,7 +202,7 @@ fn the_case_of_a_user_does_not_matter_to_the_proof() {
 fn acceptor_refuses_what_an_account_source_cannot_tell() {
     let judged = |verdict: fn() -> Verdict| {
         let (challenged, message) = Client::honest().authenticate();
-        challenged.authenticate(&message, None, false, &[]).unwrap().judge(verdict()).err()
+        challenged.authenticate(&message, &[], false, &[]).unwrap().judge(verdict()).err()
     };
     assert_eq!(code_of(judged(|| Verdict::Unavailable)), code::NTLM_ACCOUNTS_UNAVAILABLE.number());
     assert_eq!(code_of(judged(|| Verdict::Invalid)), code::NTLM_PROOF_WRONG.number());
@@ -210,7 +210,7 @@ fn acceptor_refuses_what_an_account_source_cannot_tell() {
     let refused = |length: usize| {
         let (challenged, message) = Client::honest().authenticate();
         let session_base_key = Secret::new(vec![0; length]);
-        let claimed = challenged.authenticate(&message, None, false, &[]).unwrap();
+        let claimed = challenged.authenticate(&message, &[], false, &[]).unwrap();
         code_of(claimed.judge(Verdict::Valid { session_base_key, identity: identity() }).err())
     };
     assert_eq!(refused(15), code::NTLM_ACCOUNTS_UNAVAILABLE.number());

@@ -74,7 +74,7 @@ fn acceptor_refuses_the_authenticate_of_ms_nlmp_4_2_4_for_want_of_a_mic() {
     let mut negotiate = Vec::new();
     Negotiate { flags: NegotiateFlags(0xE208_8235) }.write(&mut negotiate);
     let (challenged, _) = challenged(&negotiate).unwrap();
-    let refused = challenged.authenticate(&published().bytes("authenticate"), None, false, &[]).err();
+    let refused = challenged.authenticate(&published().bytes("authenticate"), &[], false, &[]).err();
     let (user, domain) = ("User".to_owned(), "Domain".to_owned());
     assert_eq!(refused, Some(NtlmError::MicMissing { user, domain }));
 }
@@ -147,7 +147,7 @@ fn acceptor_takes_other_initiators_and_answers_them_byte_for_byte() {
         let spns: Vec<_> = given(&capture, "spn").map(str::to_owned).into_iter().collect();
         let authenticate = capture.bytes("authenticate");
         let claimed =
-            challenged.authenticate(&authenticate, bindings.as_ref(), bindings.is_some(), &spns).unwrap();
+            challenged.authenticate(&authenticate, bindings.as_slice(), bindings.is_some(), &spns).unwrap();
         let verdict = account_file(claimed.request());
         let context = claimed.judge(verdict).ok().unwrap();
         let facts = &context.facts;

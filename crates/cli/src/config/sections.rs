@@ -252,8 +252,17 @@ fn replay(table: &Table, state: Option<&Path>, has_state: bool, faults: &mut Vec
     let capacity = reader.one("capacity", forms::number(1_000..=100_000_000));
     let store = named.unwrap_or(if has_state { StoreName::File } else { StoreName::Unnamed });
     let valkey = valkey(reader);
-    if !matches!(store, StoreName::File | StoreName::Unnamed) {
-        reader.meaningless("durability", "a replay store that is not in a file");
+    match store {
+        StoreName::File => {}
+        StoreName::Unnamed if durability == Durability::Process => {}
+        // Who cares that much must be told if there is no such place.
+        StoreName::Unnamed => {
+            let fix = "name a folder: state, or --state DIR";
+            reader.contradiction("durability", "no state folder to keep replays in", fix);
+        }
+        StoreName::Memory | StoreName::Valkey => {
+            reader.meaningless("durability", "a replay store that is not in a file");
+        }
     }
     if store != StoreName::Valkey {
         for key in ["url", "username", "password_file", "prefix", "on_absence", "timeout"] {

@@ -261,10 +261,12 @@ mod tests {
             if bytes.is_empty() {
                 break;
             }
+            let foretold = reader.next_space();
             let space = reader.want();
             let count = piece.min(bytes.len()).min(space.len());
             assert!(count > 0, "no space to read into");
             space[..count].copy_from_slice(&bytes[..count]);
+            assert!(reader.buffer.len() <= foretold, "{} of {foretold}", reader.buffer.len());
             reader.filled(count);
             bytes = &bytes[count..];
         }

@@ -28,7 +28,7 @@ pub use valkey::{OnAbsence, ValkeyReplayConfig, ValkeyReplayStore};
 /// Remembers authenticators. One store is shared by every connection of a service.
 pub trait ReplayStore: Send + Sync {
     /// Answers whether `presented` was seen before, and remembers it if not. For one tag at most one call in all is ever
-    /// answered [`ReplayVerdict::Fresh`], however many run at the same time and whatever `now` says.
+    /// answered [`ReplayVerdict::Fresh`] or [`ReplayVerdict::FreshHere`], however many run at the same time and whatever `now` says.
     fn check(&self, presented: &Presented, now: Timestamp) -> Check;
 }
 

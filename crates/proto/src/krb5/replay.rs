@@ -26,6 +26,9 @@ pub struct Presented {
 pub enum ReplayVerdict {
     /// Not seen before, and remembered from now on.
     Fresh,
+    /// The same as far as this instance alone knows: the store that it shares with others did not answer, and may be done
+    /// without.
+    FreshHere,
     /// Seen before.
     Seen,
     /// The store cannot tell, so the authenticator must be refused.

@@ -93,7 +93,7 @@ impl Demands {
         challenged: Challenged,
         authenticate: &[u8],
     ) -> Result<acceptor::Established, NtlmError> {
-        let bindings = self.bindings.as_ref();
+        let bindings = self.bindings.as_slice();
         let claimed = challenged.authenticate(authenticate, bindings, self.require_bindings, &self.spns)?;
         let verdict = account_file(claimed.request());
         claimed.judge(verdict)

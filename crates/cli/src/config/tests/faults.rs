@@ -124,7 +124,7 @@ fn settings_that_do_not_go_together_are_refused() {
         ),
         ("[replay]\nstore = 'file'", ["store = \"file\"", "--state DIR"]),
         ("[replay]\nstore = 'valkey'", ["store = \"valkey\"", "no url"]),
-        ("[replay]\ndurability = 'power'", ["durability", "not in a file"]),
+        ("[replay]\ndurability = 'power'", ["durability", "no state folder"]),
         ("[replay]\ntimeout = 1", ["timeout", "not Valkey"]),
         ("[audit]\non_failure = 'refuse'", ["on_failure", "no audit file"]),
     ] {

@@ -81,7 +81,7 @@ impl Shared {
             OnAbsence::Refuse => ReplayVerdict::Unavailable(ReplayUnavailable::Down),
             OnAbsence::Memory => {
                 (self.observer)(&Event::OnMemoryAlone(presented));
-                ReplayVerdict::Fresh
+                ReplayVerdict::FreshHere
             }
         }
     }

@@ -22,7 +22,7 @@ use super::replay::{Presented, ReplayVerdict};
 use super::transcript::Transcript;
 use crate::crypto::{Etype, Key};
 use crate::gss::framing::{Framed, FramingError, Mech, TokenId};
-use crate::policy::AcceptorPolicy;
+use crate::policy::{AcceptorPolicy, Waiver};
 use crate::time::Timestamp;
 
 /// An AP-REQ that parsed, nothing of it believed yet.
@@ -248,7 +248,7 @@ impl Verified {
     /// order, so that a clock that is off is told as that. But a client whose clock is ahead gets no other chance from a
     /// store that cannot tell: its authenticator was not remembered, and could be presented again once its time has come.
     pub fn judge(
-        self,
+        mut self,
         verdict: ReplayVerdict,
         policy: &AcceptorPolicy,
         now: Timestamp,
@@ -265,6 +265,10 @@ impl Verified {
                 Err(AcceptError::ReplayStore { client: client.clone(), ctime: *ctime, fault })
             }
             _ if skewed => Err(AcceptError::Skew { client: client.clone(), ctime: *ctime, now, skew }),
+            ReplayVerdict::FreshHere => {
+                self.facts.waivers.push(Waiver::OnAbsence);
+                Ok(Authentic { verified: self, fresh: NotReplayed(()) })
+            }
             _ => Ok(Authentic { verified: self, fresh: NotReplayed(()) }),
         }
     }

@@ -157,13 +157,24 @@ struct EscapedText {
 impl EscapedText {
     fn escape(&mut self, bytes: &[u8]) {
         for chunk in bytes.utf8_chunks() {
-            chunk.valid().chars().for_each(|character| self.escape_char(character));
+            self.escape_text(chunk.valid());
             for byte in chunk.invalid() {
                 self.push(&['\\', 'x', hex_digit(byte >> 4), hex_digit(byte & 0xF)]);
             }
             if self.cut {
                 break;
             }
+        }
+    }
+
+    fn escape_text(&mut self, text: &str) {
+        let shown = self.shown.saturating_add(text.len());
+        // Nearly every name: what a refusal costs is what its text costs.
+        if text.bytes().all(is_plain) && shown <= MAX_SHOWN && !self.cut {
+            self.text.push_str(text);
+            self.shown = shown;
+        } else {
+            text.chars().for_each(|character| self.escape_char(character));
         }
     }
 
@@ -198,6 +209,11 @@ impl EscapedText {
     }
 }
 
+/// Whether a byte is a character that stands for itself.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'@' | b'\\')
+}
+
 fn hex_digit(nibble: u8) -> char {
     char::from_digit(nibble.into(), 16).unwrap_or_default()
 }
@@ -229,6 +245,16 @@ impl fmt::Debug for Principal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_itself_is_what_would_not_be_escaped() {
+        for byte in 0..0x80 {
+            let (mut whole, mut by_character) = (EscapedText::default(), EscapedText::default());
+            whole.escape_text(char::from(byte).encode_utf8(&mut [0; 4]));
+            by_character.escape_char(char::from(byte));
+            assert_eq!((whole.text, whole.shown), (by_character.text, by_character.shown), "{byte:02x}");
+        }
+    }
 
     #[test]
     fn text_round_trips_with_every_escape() {
