@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use serve_household::{Household, break_a_session, document, rows};
 use serve_support::{
-    LISTENER, OBSERVED, Running, Scene, connect_from, exchange, get, http_of, limit_files, session,
+    LISTENER, OBSERVED, Running, Scene, connect_from, exchange, get, http_of, limit_files, session, sum,
 };
 use std::collections::BTreeSet;
 use std::fs;
@@ -277,6 +277,9 @@ fn health_is_told_in_every_state() {
     let why = wait_for_ready(503);
     assert!(why.starts_with("audit file: ") && why.contains("audit"), "{why}");
     exchange(&client, address).unwrap_err();
+    // The record of who is refused is the last that is tried.
+    let lost = || sum(&get(http, "/metrics").1, "countersign_audit_failures_total", &[]);
+    assert!(wait_for(|| lost().filter(|lost| *lost >= 2.0)).is_some(), "{}", process.stderr());
     limit_files(&process, None);
     assert_eq!(wait_for_ready(200), "ready\n");
     exchange(&client, address).unwrap();

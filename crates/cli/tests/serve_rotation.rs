@@ -12,9 +12,13 @@
 mod serve_support;
 mod support;
 
+use countersign::framing::Framing;
+use countersign::proto::krb5::msg::principal::Principal;
+use countersign::proto::policy::InitiatorPolicy;
+use countersign_testkit::mint::Mint;
 use countersign_testkit::{Etype, Library, Realm};
 use rustix::process::Signal;
-use serve_support::{LISTENER, OBSERVED, Running, Scene, exchange};
+use serve_support::{LISTENER, OBSERVED, Running, Scene, client_of, exchange};
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -59,11 +63,20 @@ impl Load {
 
     /// An honest client with a ticket for one of the versions in use.
     fn client(&self, version: u32) {
-        let done = exchange(&self.scene.client(self.scene.ticket(version)), self.address);
+        // Many: one alone would use up its share of the replay store.
+        let name = format!("client-{}", self.served.load(Ordering::Relaxed) % 64);
+        let client = Principal::new("EXAMPLE.TEST", &[&name]);
+        let mint = Mint { client, kvno: version, ..self.scene.mint.clone() };
+        let client = client_of(&mint, mint.ticket(), InitiatorPolicy::default(), Framing::Dword);
+        let done = exchange(&client, self.address);
         if let Err(refusal) = done {
             let newest = self.newest.load(Ordering::Acquire);
             self.ended.store(true, Ordering::Relaxed);
-            panic!("a client with version {version}, when {newest} was the newest: {refusal}");
+            thread::sleep(Duration::from_millis(500));
+            let audit = fs::read_to_string(self.scene.path("audit")).unwrap();
+            let others = |line: &&str| !line.contains("CS-2003") && line.contains("\"refused\"");
+            let why = audit.lines().rfind(others);
+            panic!("a client with version {version}, when {newest} was the newest: {refusal}; {why:?}");
         }
         self.served.fetch_add(1, Ordering::Relaxed);
     }

@@ -94,9 +94,7 @@ impl Scene {
     }
 
     pub(crate) fn client_as(&self, ticket: Ticket, policy: InitiatorPolicy, framing: Framing) -> Client {
-        let ccache = self.mint.ccache(&[ticket]);
-        let initiator = Initiator::from_ccache(&ccache, &self.mint.service, policy, self.mint.now).unwrap();
-        Client::new(ClientConfig { framing, ..ClientConfig::new(ClientCredential::Ready(initiator)) })
+        client_of(&self.mint, ticket, policy, framing)
     }
 
     /// `countersign connect` with the ticket of the folder.
@@ -141,6 +139,13 @@ impl Scene {
         assert!(done.stderr.contains(text), "{done:?} lacks {text:?}");
         done
     }
+}
+
+/// A client in this process, of this mint.
+pub(crate) fn client_of(mint: &Mint, ticket: Ticket, policy: InitiatorPolicy, framing: Framing) -> Client {
+    let ccache = mint.ccache(&[ticket]);
+    let initiator = Initiator::from_ccache(&ccache, &mint.service, policy, mint.now).unwrap();
+    Client::new(ClientConfig { framing, ..ClientConfig::new(ClientCredential::Ready(initiator)) })
 }
 
 /// A `countersign serve` that serves.
