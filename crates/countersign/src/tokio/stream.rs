@@ -128,16 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for AuthStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for AuthStream<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if space.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let count = copy(ready!(self.as_mut().poll_fill_buf(context))?, space);
-        self.consume(count);
-        Poll::Ready(Ok(()))
+        poll_read(self, context, space)
     }
 }
 
@@ -164,13 +159,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AuthStream<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { outgoing, waiting, stream, .. } = self.get_mut();
         let flushed = ready!(waiting.noting(context, |context| outgoing.poll_flush(stream, context)));
-        Poll::Ready(flushed.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
+        as_io(outgoing, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { outgoing, waiting, stream, .. } = self.get_mut();
         let finished = ready!(waiting.noting(context, |context| outgoing.poll_finish(stream, context)));
-        Poll::Ready(finished.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
+        as_io(outgoing, finished)
     }
 }
 
@@ -187,16 +182,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for ReadHalf<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReadHalf<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if space.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let count = copy(ready!(self.as_mut().poll_fill_buf(context))?, space);
-        self.consume(count);
-        Poll::Ready(Ok(()))
+        poll_read(self, context, space)
     }
 }
 
@@ -222,13 +212,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteHalf<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { outgoing, stream, .. } = self.get_mut();
         let flushed = ready!(outgoing.poll_flush(stream, context));
-        Poll::Ready(flushed.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
+        as_io(outgoing, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { outgoing, stream, .. } = self.get_mut();
         let finished = ready!(outgoing.poll_finish(stream, context));
-        Poll::Ready(finished.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
+        as_io(outgoing, finished)
     }
 }
 
@@ -248,10 +238,23 @@ where
     Poll::Ready(Ok(incoming.inbound.message()))
 }
 
-fn copy(bytes: &[u8], space: &mut ReadBuf<'_>) -> usize {
+/// Reads through the buffer that a stream or half has.
+fn poll_read<T>(
+    mut stream: Pin<&mut T>,
+    context: &mut Context<'_>,
+    space: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>>
+where
+    T: AsyncBufRead,
+{
+    if space.remaining() == 0 {
+        return Poll::Ready(Ok(()));
+    }
+    let bytes = ready!(stream.as_mut().poll_fill_buf(context))?;
     let count = bytes.len().min(space.remaining());
     space.put_slice(bytes.get(..count).unwrap_or_default());
-    count
+    stream.consume(count);
+    Poll::Ready(Ok(()))
 }
 
 /// Takes bytes once those before them are written, and begins to write them.
@@ -272,7 +275,12 @@ where
         Poll::Ready(Err(refusal)) => Err(refusal),
         Poll::Ready(Ok(())) | Poll::Pending => Ok(count),
     });
-    Poll::Ready(written.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
+    as_io(outgoing, written)
+}
+
+/// What became of writing, as a stream tells it.
+fn as_io<T>(outgoing: &Outgoing, outcome: Result<T, Refusal>) -> Poll<io::Result<T>> {
+    Poll::Ready(outcome.map_err(|refusal| outgoing.outbound.stream_error(refusal)))
 }
 
 /// Who waits to write on a stream that is not split. A connection wakes only the last who asked it for room, and where the
