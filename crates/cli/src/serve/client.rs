@@ -4,11 +4,12 @@ use super::listeners::Listener;
 use super::process::Process;
 use super::{echo, upstream};
 use crate::config::Target;
+use crate::observe::drain::Drain;
 use crate::report;
 use countersign::Failure;
-use countersign::audit::Record;
+use countersign::audit::{NotRecorded, Record};
 use countersign::metrics::TunnelEnd;
-use countersign::proto::context::Facts;
+use countersign::proto::context::{Facts, Rejected};
 use countersign::proto::error::{Fault, Refusal, code};
 use countersign::tokio::{Session, accept};
 use std::net::SocketAddr;
@@ -38,7 +39,7 @@ pub(super) async fn attend(
     let accepted = tokio::select! {
         accepted = accept(&client.listener.service, socket, peer.ip()) => accepted,
         // It had its time to end, too.
-        () = client.process.drain.over() => return,
+        () = client.process.drain.over() => Err(ended_with_the_service()),
     };
     drop(in_flight);
     match accepted {
@@ -52,7 +53,8 @@ impl Client {
     fn refused(&self, failure: &Failure) {
         let took = self.began.elapsed();
         self.listener.metrics.refused(failure, took);
-        self.record(Record::refused(self.peer, failure, took));
+        // That records are lost is told once, by the trail itself.
+        let _ = self.record(Record::refused(self.peer, failure, took));
         self.process.refusals.refused(&self.listener.name, self.peer, failure);
     }
 
@@ -62,15 +64,19 @@ impl Client {
         self.process.attempts.succeeded(self.peer.ip());
         self.listener.metrics.accepted(&facts, took);
         let tunnel = self.listener.metrics.tunnel_opened();
-        if !self.record(Record::accepted(self.peer, &facts, took)) {
+        let Ok(_place) = self.process.sessions.try_acquire() else {
+            // Others took the last places since this client was let in. Its record says so, or nobody could tell it from one
+            // that was served.
+            let refusal = no_place();
+            let _ = self.record(Record::broken(self.peer, &facts, &refusal, took));
+            report::ended(&self.listener.name, self.peer, &refusal);
+            return tunnel.ended(TunnelEnd::Abandoned);
+        };
+        if let Err(lost) = self.record(Record::accepted(self.peer, &facts, took)) {
+            report::ended(&self.listener.name, self.peer, &lost.into());
             return tunnel.ended(TunnelEnd::NotRecorded);
         }
         report::accepted(&self.listener.name, self.peer, &facts);
-        let Ok(_place) = self.process.sessions.try_acquire() else {
-            // Others took the last places since this client was let in.
-            self.broken(&facts, &no_place());
-            return tunnel.ended(TunnelEnd::Abandoned);
-        };
         let (end, refusal) = match &self.listener.target {
             Target::Echo => echo::echo(self, session).await,
             Target::Upstream(upstream) => upstream::carry(self, upstream, session, &tunnel).await,
@@ -85,16 +91,21 @@ impl Client {
     fn broken(&self, facts: &Facts, refusal: &Refusal) {
         if refusal.code().fault() != Fault::Environment {
             self.listener.metrics.broken(refusal);
-            self.record(Record::broken(self.peer, facts, refusal, self.began.elapsed()));
+            let _ = self.record(Record::broken(self.peer, facts, refusal, self.began.elapsed()));
         }
         report::ended(&self.listener.name, self.peer, refusal);
     }
 
-    /// Whether the connection may go on: its record is written, or need not be.
-    fn record(&self, record: Record) -> bool {
+    /// Writes a record. If it is not written, and must be, the connection may not go on.
+    fn record(&self, record: Record) -> Result<(), NotRecorded> {
         let record = record.at(&self.listener.name, self.listener.framing);
-        self.process.audit.as_ref().is_none_or(|audit| audit.record(&record).is_ok())
+        self.process.audit.as_ref().map_or(Ok(()), |audit| audit.record(&record))
     }
+}
+
+/// A handshake that was still open when the time of the service's end had come.
+fn ended_with_the_service() -> Failure {
+    Box::new(Rejected { refusal: Drain::refusal(), claimed_service: None, facts: None })
 }
 
 /// Why a client that proved itself is not served.

@@ -81,11 +81,12 @@ impl Listener {
     }
 
     /// Reads the keytab, if the keys are in one, whether or not it seems to have changed.
-    pub(super) fn reload_keys(&self) {
-        if let Some(keytab) = &self.keytab {
-            // A failure is told by the keytab's own observer.
-            let _ = keytab.reload(&mut |keys| self.service.replace_keys(keys));
-        }
+    ///
+    /// # Errors
+    /// If it cannot be read, which the keytab's own observer has told; the keys that there were stay.
+    pub(super) fn reload_keys(&self) -> Result<(), Refusal> {
+        let keytab = self.keytab.as_ref();
+        keytab.map_or(Ok(()), |keytab| keytab.reload(&mut |keys| self.service.replace_keys(keys)))
     }
 }
 

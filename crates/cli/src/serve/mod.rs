@@ -155,13 +155,17 @@ async fn look_at_keys(listeners: Vec<Arc<Listener>>) {
 /// Reads keys anew and opens the audit file anew; what cannot be read leaves what there was.
 fn reload(process: &Process, listeners: &[Arc<Listener>]) {
     told_manager(systemd::reloading());
-    for listener in listeners {
-        listener.reload_keys();
+    // All of them are tried; what stands in the way of one has been told.
+    let keys = listeners.iter().filter(|listener| listener.reload_keys().is_err()).count();
+    let audit = process.audit.as_ref().map_or(Ok(()), |audit| audit.reopen());
+    if let Err(refusal) = &audit {
+        report::failure(refusal);
     }
-    if let Some(Err(refusal)) = process.audit.as_ref().map(|audit| audit.reopen()) {
-        report::failure(&refusal);
+    if keys == 0 && audit.is_ok() {
+        report::line("read keys and opened the audit file anew");
+    } else {
+        report::warning("not everything could be read or opened anew: the rest stays as it was");
     }
-    report::line("read keys and opened the audit file anew");
     told_manager(systemd::ready(&format!("{} listeners", listeners.len())));
 }
 

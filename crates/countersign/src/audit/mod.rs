@@ -79,7 +79,7 @@ pub enum Outcome {
     Accepted,
     /// It did not.
     Refused,
-    /// It did, and later a message was refused.
+    /// It did, and later a message was refused, or there was no place for the session.
     Broken,
 }
 
